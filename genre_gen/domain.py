@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from genre_gen.data.arguments import check_keys
 from genre_gen.data.event_settings import Events, check_events
 from genre_gen.data.settings import DataSettings, FieldSettings
 from genre_gen.downloads.domains import FILE, domain_names, find_domain, find_prompts, read_toml
@@ -312,6 +313,7 @@ class Domain(Settings):
             >>> Domain.from_settings({"name": "books", "noun": "book", "training": {"seed": 3}}).training.seed
             3
         """
+        check_keys(settings, "settings", "settings by their keys, as in domain.toml")
         problems = [f"{key}: unknown key" for key in _NOT_SETTINGS if key in settings]
         try:
             domain = cls.model_validate(settings)
@@ -342,6 +344,7 @@ class Domain(Settings):
             >>> domain.changed({"training.epochs": 5, "blend.members": ["ease"]}).training.epochs
             5
         """
+        check_keys(changes, "changes", 'settings by their keys, such as {"training.epochs": 3}')
         where = where or f"domain {self.name} with " + ", ".join(changes)
         settings = self.settings()
         for path, value in changes.items():

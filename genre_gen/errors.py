@@ -6,6 +6,8 @@ Every error that the library raises on purpose derives from :class:`GenreGenErro
 
 from __future__ import annotations
 
+from genre_gen.data.printable import printable, quoted_text
+
 LONGEST = 2000
 """Characters of a message; of a longer one the middle is left out, since remedies come last."""
 
@@ -27,17 +29,17 @@ class GenreGenError(Exception):
         """Hold a message that is safe to print."""
         if len(message) > LONGEST:
             message = f"{message[: LONGEST * 2 // 3]} … {message[-LONGEST // 3 :]}"
-        if not message.isprintable():
-            letters = (
-                letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in message
-            )
-            message = "".join(letters)
-        super().__init__(message)
+        super().__init__(printable(message, keep="\n"))
 
 
 def quoted(value: object, length: int = 80) -> str:
-    """Return what a message quotes of a value: its ``repr``, cut; Python refuses to write very large numbers."""
+    """Return what a message quotes of a value: its ``repr``, cut; Python refuses to write very large numbers.
+
+    Text is quoted with all its letters, also those that ``repr`` would write as codes, such as no-break spaces.
+    """
     try:
+        if isinstance(value, str):
+            return f"{quoted_text(value[: length + 1]):.{length}}"
         return f"{value!r:.{length}}"
     except Exception:  # repr may run code of any package
         return f"<{type(value).__name__}>"

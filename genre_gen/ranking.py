@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from genre_gen.data.arguments import check_count
+
 
 @dataclass(frozen=True)
 class Ranking:
@@ -43,6 +45,8 @@ class Ranking:
         Returns:
             At most ``n`` items; equal scores are ordered by catalog row, so the result is deterministic.
         """
+        if n is not None:
+            check_count(n, "n", "rank at least one item")
         usable = np.isfinite(scores)
         if allowed is not None:
             usable &= allowed

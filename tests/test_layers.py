@@ -11,7 +11,7 @@ TOP_LEVEL_MODULES = 8
 
 # From bottom to top; a module may import its own floor and those below it.
 FLOORS = [
-    {"errors", "extras", "ranking"},
+    {"data.printable", "data.normal_form", "data.arguments", "errors", "extras", "ranking"},
     {"folders"},
     {
         "settings",

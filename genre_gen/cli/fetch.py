@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from genre_gen.data.printable import padded, width_of
 from genre_gen.domain import Domain, ModelSettings
 from genre_gen.downloads.archives import Origin, ensure_data
 from genre_gen.downloads.integrity import MANIFEST, read_manifest
@@ -114,6 +115,6 @@ def _paragraph(fetched: Fetched) -> str:
         f"  from {fetched.origin}" + (f", SHA-256 {fetched.sha256}" if fetched.sha256 else ""),
     ]
     lines += [f"  terms: {fetched.terms}"] if fetched.terms else []
-    width = max((len(file.name) for file in fetched.files), default=0)
-    lines += [f"  {file.name:{width}}  {file.bytes:>13,}  {file.sha256[:16]}" for file in fetched.files]
+    width = max((width_of(file.name) for file in fetched.files), default=0)
+    lines += [f"  {padded(file.name, width)}  {file.bytes:>13,}  {file.sha256[:16]}" for file in fetched.files]
     return "\n".join(line.rstrip() for line in lines)

@@ -47,7 +47,7 @@ def _fail(problem: Exception, code: int) -> None:
     text = " ".join(str(problem).split())
     for argument, option in (("plugins=\\['(.+?)'\\]", "--plugin"), ("allow_model='(.+?)'", "--allow-model")):
         text = re.sub(f"load with {argument}", rf"give {option} \1", text)
-    tell(f"genre-gen: {text}")
+    tell(f"genre-gen: {text.replace('pass repeat=True', 'give --repeat')}")
     sys.exit(code)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from genre_gen.cli.verbosity import shows_progress
-from genre_gen.errors import ConfigError, OutputError, UnknownItemError, UsageError
+from genre_gen.errors import ConfigError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from genre_gen.domain import Domain
@@ -141,10 +141,8 @@ def read_event(recommender: Recommender, text: str) -> str | tuple[str, float]:
 
 def is_item(recommender: Recommender, name: str) -> bool:
     """Tell whether the catalog has an item of this title or id."""
-    with suppress(UnknownItemError):
-        recommender.state.catalog.find(name)
-        return True
-    return False
+    catalog = recommender.state.catalog
+    return bool(catalog.meant(name)) or len(catalog.named(name)) == 1
 
 
 def check_writable(path: Path, option: str = "--out", *, file: bool = False) -> None:

@@ -199,6 +199,9 @@ def evaluate(
         Path | None,
         typer.Option(help="Evaluate these picks instead of the model: a table of user_id, item_id, and rank or score."),
     ] = None,
+    repeat: Annotated[
+        bool, typer.Option("--repeat", help="Picks may hold items that the user had before [the domain's repeat].")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder for evaluation.json and evaluation.png [the model's].")
     ] = None,
@@ -214,7 +217,9 @@ def evaluate(
     from genre_gen.evaluation.picks import CUT_OFFS, evaluate_picks
     from genre_gen.recommender.persistence import record_metrics
 
-    recommender = load(model, domain, quantization, plugins, allow_model)
+    if repeat and picks is None:
+        raise UsageError("--repeat is for --picks; whether a model repeats items is the domain's repeat in domain.toml")
+    recommender = load(model, domain, quantization, plugins, allow_model=allow_model)
     run = run_folder(model, domain)
     folder = out or (run if picks is None and run.is_dir() else None)  # a recommender from the hub has no folder
     if folder is not None:
@@ -225,7 +230,7 @@ def evaluate(
         data = Dataset.load(domain or state.domain.name)
     parts = data.split(split)
     if picks is not None:
-        report = evaluate_picks(state, parts, part, picks)
+        report = evaluate_picks(state, parts, part, picks, repeat=repeat or None)
     else:
         report = recommender.evaluate(parts, CUT_OFFS, part=part, progress=shows_progress())
     if folder is not None:

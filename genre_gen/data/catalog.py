@@ -9,15 +9,18 @@ import math
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from genre_gen.data.arguments import check_keys, check_path, check_type
 from genre_gen.data.filter_expression import evaluate
 from genre_gen.data.frames import Library, in_library, values_column
 from genre_gen.data.ids import other_form
+from genre_gen.data.normal_form import composed, folded
 from genre_gen.data.titles import TitleIndex
 from genre_gen.errors import DataError, UnknownItemError, UsageError, quoted
 from genre_gen.folders.output import writing
@@ -75,7 +78,7 @@ class Catalog(Sequence[Item]):
             DataError: no items, an empty or repeated id, items with different fields, or an attribute of another type.
         """
         self.name = name
-        plain = tuple(_plain(item, name) for item in items)
+        plain = tuple(_plain(item, name) for item in check_type(items, Iterable, "items", "a list of Item(...)"))
         self._items = _settle_titles(tuple(map(_cut, plain)), name)
         if long := [item for item in plain if len(item.title) > MAX_TITLE]:
             log.warning("%s: %d titles of more than %d characters are cut, the first is that of item %s",
@@ -97,7 +100,7 @@ class Catalog(Sequence[Item]):
 
     def __contains__(self, item_id: object) -> bool:
         """Tell whether an item id is in the catalog."""
-        return item_id in self._row_of_id
+        return isinstance(item_id, str) and composed(item_id) in self._row_of_id
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -106,13 +109,17 @@ class Catalog(Sequence[Item]):
 
     def row(self, item_id: str) -> int:
         """Return the row of an item id, ``5863.0`` being ``5863``; raises UnknownItemError."""
-        known = item_id if item_id in self._row_of_id else other_form(item_id, self._row_of_id)
+        written = composed(check_type(item_id, str, "the item id", "it as text"))
+        known = written if written in self._row_of_id else other_form(written, self._row_of_id)
         if known is None:
-            raise UnknownItemError(f"no item with id {item_id!r} in {self.name} ({len(self)} items)")
+            raise UnknownItemError(f"no item with id {quoted(item_id)} in {self.name} ({len(self)} items)")
         return self._row_of_id[known]
 
     def find(self, text: str) -> int:
         """Return the row of an item named by id, or by a title as :class:`genre_gen.data.titles.TitleIndex` reads it.
+
+        A title as it is written comes before an id, and an id before a title that leaves something out. A name that
+        fits other items too is logged, with their ids.
 
         Raises:
             UnknownItemError: no item matches, or several do; the message names the closest titles.
@@ -120,23 +127,54 @@ class Catalog(Sequence[Item]):
         """
         if not isinstance(text, str):
             raise UsageError(f"{quoted(text)} is not a string; name an item by title or id")
-        if not self._titles.exact(_cut_text(text, MAX_TITLE)) and text.strip() in self._row_of_id:
-            return self._row_of_id[text.strip()]
-        rows = self.named(text)
-        if not rows and (same := other_form(text.strip(), self._row_of_id)) is not None:
-            return self._row_of_id[same]
-        if len(rows) == 1:
-            return rows[0]
+        certain, rows = self.meant(text), self.named(text)
+        others = [row for row in dict.fromkeys((*certain[1:], *rows)) if row not in certain[:1]] if certain else []
+        if others:
+            log.warning("%s is %s; it names %s too: write the id for %s", quoted(text), self._told(certain[0]),
+                        ", ".join(map(self._told, others[:5])),
+                        "that item" if len(others) == 1 else "another of these items")  # fmt: skip
+        if certain or len(rows) == 1:
+            return (*certain, *rows)[0]
         shown = rows or self._titles.close(text)
-        titles = ", ".join(repr(self._items[row].title) for row in shown[:5])
+        titles = ", ".join(quoted(self._items[row].title, MAX_TITLE) for row in shown[:5])
         if rows:
-            raise UnknownItemError(f"{text!r} is ambiguous in {self.name}; write one of {titles}")
+            raise UnknownItemError(f"{quoted(text)} is ambiguous in {self.name}; write one of {titles}")
         hint = f"did you mean {titles}?" if titles else "no title is close to it; give a title or id of the catalog"
-        raise UnknownItemError(f"no item {text!r} in {self.name}; {hint}")
+        raise UnknownItemError(f"no item {quoted(text)} in {self.name}; {hint}")
+
+    def meant(self, text: str) -> tuple[int, ...]:
+        """Return the rows that have a text as title or id, the one that ``find`` takes first; () if there is none.
+
+        They are several where items of the data have one title, or where the title of one is the id of another.
+        """
+        written, named = composed(text.strip()), self.named(text)
+        known = written if named else other_form(written, self._row_of_id) or written
+        by_id = self._row_of_id.get(written, self._row_of_id.get(known))
+        by_title = named if self._titles.exact(_cut_text(text, MAX_TITLE)) else ()
+        return tuple(dict.fromkeys((*by_title[:1], *(() if by_id is None else (by_id,)), *by_title[1:])))
+
+    @cached_property
+    def _of_one_title(self) -> dict[str, tuple[int, ...]]:
+        """Return the rows whose title got an id behind it, as another item had it, by that title."""
+        same: dict[str, tuple[int, ...]] = {}
+        for row, item in enumerate(self._items):
+            title, addition = item.title, f" [{item.id}]"
+            while title.endswith(addition):
+                title = title.removesuffix(addition)
+                if self._titles.exact(title):
+                    same[folded(title)] = (*same.get(folded(title), ()), row)
+        return same
+
+    def _told(self, row: int) -> str:
+        """Return an item as a message names it."""
+        return f"{quoted(self._items[row].title, MAX_TITLE)} (id {self._items[row].id})"
 
     def named(self, text: str) -> tuple[int, ...]:
         """Return the rows that match a title as ``find`` matches it: none, one, or several if it is ambiguous."""
-        return self._titles.exact(_cut_text(text, MAX_TITLE)) or self._titles.named(_cut_text(text, MAX_TITLE))
+        exact = self._titles.exact(_cut_text(text, MAX_TITLE))
+        if exact:
+            return (*exact, *self._of_one_title.get(folded(self._items[exact[0]].title), ()))
+        return self._titles.named(_cut_text(text, MAX_TITLE))
 
     def where(self, expression: str) -> NDArray[np.bool_]:
         """Return the items that satisfy an expression over attributes, bool ``[n_items]``.
@@ -197,7 +235,7 @@ class Catalog(Sequence[Item]):
     def from_file(cls, path: str | Path, name: str = "catalog") -> Catalog:
         """Read a file that ``save`` wrote; raises DataError that names the first invalid line."""
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = check_path(path, "path").read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as problem:
             reason = " ".join(str(getattr(problem, "strerror", None) or problem).split())
             raise DataError(f"{path}: cannot be read ({reason}); give a file that Catalog.save wrote") from None
@@ -222,24 +260,33 @@ def _plain(item: Item, name: str) -> Item:
 
     Items built in Python may have NaN for an unknown value, lists, NumPy numbers, and surrogates without a pair.
     """
+    check_type(item, Item, "an item", "Item(id, title, attributes, text)")
+    check_keys(item.attributes, f"attributes of item {quoted(item.id)}", "values by the names of fields")
     if not all(isinstance(part, str) for part in (item.id, item.title, item.text)):
         raise DataError(f"{name}: item {quoted(item.id)} has an id, a title or a text that is not text; make it text")
-    if len(item.id) > MAX_TITLE or item.id != whole_text(item.id):
+    if len(item.id) > MAX_TITLE or not _is_whole(item.id):
         raise DataError(f"{name}: item id {quoted(item.id)} is too long, or not valid text; give another")
     values = {key: _value(value, key, item, name) for key, value in item.attributes.items()}
     changed = any(values[key] is not value for key, value in item.attributes.items())
     item = replace(item, attributes=values) if changed else item
-    title, text = whole_text(item.title), whole_text(item.text)
-    return item if title is item.title and text is item.text else replace(item, title=title, text=text)
+    item_id, title, text = composed(item.id), whole_text(item.title), whole_text(item.text)
+    same = item_id is item.id and title is item.title and text is item.text
+    return item if same else replace(item, id=item_id, title=title, text=text)
 
 
 def whole_text(text: str) -> str:
-    """Return text with unpaired surrogates replaced: they are not characters, and no file can contain them."""
+    """Return text in the form NFC, with unpaired surrogates replaced: no file can hold them."""
+    if not _is_whole(text):
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return composed(text)
+
+
+def _is_whole(text: str) -> bool:
     try:
         text.encode()
     except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
+        return False
+    return True
 
 
 def _cut(item: Item) -> Item:
@@ -286,13 +333,15 @@ def _settle_titles(items: tuple[Item, ...], name: str) -> tuple[Item, ...]:
     settled = []
     for item in items:
         if not item.id or item.id in ids:
-            raise DataError(f"{name}: item id {item.id!r} is {'repeated' if item.id else 'empty'}; ids must be unique")
+            raise DataError(
+                f"{name}: item id {quoted(item.id)} is {'repeated' if item.id else 'empty'}; ids must be unique"
+            )
         if tuple(item.attributes) != fields:
             raise DataError(f"{name}: item {item.id!r} has fields {tuple(item.attributes)}, expected {fields}")
         title = item.title.strip() or f"item {item.id}"
-        while title.casefold() in titles:
+        while folded(title) in titles:
             title = f"{title} [{item.id}]"
         ids.add(item.id)
-        titles.add(title.casefold())
+        titles.add(folded(title))
         settled.append(item if title == item.title else replace(item, title=title))
     return tuple(settled)

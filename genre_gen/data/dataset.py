@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from genre_gen.data.arguments import check_path
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.frames import Library
 from genre_gen.data.interactions import Interactions
@@ -15,7 +16,7 @@ from genre_gen.data.readers import Data, LoadReport, load_data
 from genre_gen.data.splits import SPLITS, Split, global_time, hold_out_last, leave_one_out
 from genre_gen.data.writers import write_lenskit, write_recbole
 from genre_gen.domain import Domain
-from genre_gen.errors import UsageError
+from genre_gen.errors import UsageError, quoted
 from genre_gen.new_domain.inference import infer_domain
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class Dataset:
             (40, 335)
         """
         loaded = domain if isinstance(domain, Domain) else Domain.load(domain)
-        return cls._of(loaded, load_data(loaded, path))
+        return cls._of(loaded, load_data(loaded, None if path is None else check_path(path, "path")))
 
     @classmethod
     def from_tables(
@@ -146,7 +147,7 @@ class Dataset:
         Raises:
             DataError: ids that the format cannot hold.
         """
-        return write_recbole(Path(folder), self.catalog, {"": self.interactions.to_frame(self.catalog)})
+        return write_recbole(check_path(folder, "folder"), self.catalog, {"": self.interactions.to_frame(self.catalog)})
 
     def to_lenskit(self, folder: str | Path) -> list[Path]:
         """Write a folder for ``lenskit.data.Dataset.load``; returns the files. ``Split.to_lenskit`` writes a split.
@@ -155,7 +156,7 @@ class Dataset:
             >>> [file.name for file in data.to_lenskit("exports/lenskit")]
             ['user.parquet', 'item.parquet', 'rating.parquet', 'schema.json']
         """
-        return write_lenskit(Path(folder), self.catalog, self.interactions)
+        return write_lenskit(check_path(folder, "folder"), self.catalog, self.interactions)
 
     def leave_one_out(self) -> Split:
         """Hold out each user's last item for test and the one before for validation.
@@ -193,6 +194,6 @@ class Dataset:
             >>> data.split("leave-one-out").name
             'leave-one-out'
         """
-        if name not in SPLITS:
-            raise UsageError(f"no split {name!r}; choose {', '.join(SPLITS)}")
+        if not isinstance(name, str) or name not in SPLITS:
+            raise UsageError(f"no split {quoted(name)}; choose {', '.join(SPLITS)}")
         return SPLITS[name](self.interactions, self.catalog)

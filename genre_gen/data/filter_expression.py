@@ -39,6 +39,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from genre_gen.data.normal_form import composed, folded
 from genre_gen.errors import FilterError
 
 logger = logging.getLogger(__name__)
@@ -207,16 +208,11 @@ def _column(catalog: Items, name: str) -> _Column:
     return columns[name]
 
 
-def _folded(text: str) -> str:
-    """Return what texts are compared by: without case, and with one form for letters with marks."""
-    return text.casefold() if text.isascii() else unicodedata.normalize("NFC", text).casefold()
-
-
 def _make_column(catalog: Items, name: str) -> _Column:
     if name == "id":
-        return _Words(name, [item.id for item in catalog], False, str)
+        return _Words(name, [item.id for item in catalog], False, composed)
     if name == "title":
-        return _Words(name, [item.title for item in catalog], False, _folded)
+        return _Words(name, [item.title for item in catalog], False, folded)
     # Python reads a name in its compatible form, NFKC: "µ", the sign of micro, as the Greek letter.
     name = next((field for field in catalog.fields if unicodedata.normalize("NFKC", field) == name), name)
     if name not in catalog.fields:
@@ -228,7 +224,7 @@ def _make_column(catalog: Items, name: str) -> _Column:
     if kinds <= {int, float}:
         return _Numbers(name, values)
     if kinds in ({str}, {tuple}):
-        return _Words(name, values, kinds == {tuple}, _folded)
+        return _Words(name, values, kinds == {tuple}, folded)
     raise FilterError(f"{name} mixes {', '.join(sorted(kind.__name__ for kind in kinds))}; make it one type")
 
 

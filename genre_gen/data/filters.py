@@ -11,6 +11,7 @@ from numbers import Integral
 import numpy as np
 from numpy.typing import NDArray
 
+from genre_gen.data.arguments import LARGEST, check_count
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.filter_expression import evaluate
 from genre_gen.data.interactions import History, check_rows
@@ -123,15 +124,8 @@ def rows_of(catalog: Catalog, names: Sequence[str]) -> list[int]:
 LONGEST = 200_000
 """Characters of an expression that is made of a request: its words may each stand for labels of some length."""
 
-LARGEST = 2**53
-"""How many items may be asked for: every list has such a length, whatever the catalog's size."""
-
 
 def check_n(n: int) -> None:
     """Raise UsageError if a number of items is not a whole number above 0."""
-    if not isinstance(n, Integral) or isinstance(n, bool):
-        raise UsageError(f"n = {quoted(n)}; give a whole number")
-    if not -LARGEST <= n <= LARGEST:
-        raise UsageError(f"n is beyond {LARGEST:,}; ask for fewer items")
-    if n < 1:
-        raise UsageError(f"n = {n}; ask for at least one item")
+    beyond = isinstance(n, Integral) and n > LARGEST
+    check_count(n, "n", "ask for fewer items" if beyond else "ask for at least one item")

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from genre_gen.data.arguments import check_count, check_number, check_type
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.events import EventKinds, Hidden, HiddenItems
 from genre_gen.data.frames import Library, in_library
 from genre_gen.data.ids import other_form
-from genre_gen.errors import DataError, UnknownUserError, UsageError
+from genre_gen.data.normal_form import close_matches, composed
+from genre_gen.errors import DataError, UnknownUserError, UsageError, quoted
 from genre_gen.folders.arrays import count_in, expect, json_in, texts
 
 if TYPE_CHECKING:
@@ -56,14 +58,18 @@ class History:
 
         Times may have fractions, which decide the order and are then cut off.
         """
-        for name, values in (("ratings", ratings), ("times", times)):
-            if values is not None and len(values) != len(rows):
-                raise UsageError(f"{len(rows)} items and {len(values)} {name}; give one for each item, or none")
-        stars = np.asarray(ratings, np.float32) if _any_rated(ratings) else None
-        if times is None:
-            return cls(np.asarray(rows, np.int64), stars)
-        exact = np.asarray(times)
-        history = cls(np.asarray(rows, np.int64), stars, np.floor(exact).astype(np.int64))
+        places = _numbers(rows, "rows", whole=True).astype(np.int64)
+        if (places < 0).any():
+            raise UsageError(f"rows holds {places.min()}; rows of a catalog run from 0")
+        stars, exact = (None if values is None else _numbers(values, name)
+                        for name, values in (("ratings", ratings), ("times", times)))  # fmt: skip
+        for name, values in (("ratings", stars), ("times", exact)):
+            if values is not None and len(values) != len(places):
+                raise UsageError(f"{len(places)} items and {len(values)} {name}; give one for each item, or none")
+        stars = stars.astype(np.float32) if stars is not None and _any_rated(stars) else None
+        if exact is None:
+            return cls(places, stars)
+        history = cls(places, stars, np.floor(exact).astype(np.int64))
         return history.take(np.argsort(exact, kind="stable"))
 
     def __len__(self) -> int:
@@ -92,6 +98,7 @@ class History:
 
     def last(self, n: int) -> History:
         """Return the ``n`` most recent interactions."""
+        check_count(n, "n", "give 0 or more", least=0)
         return self.slice(max(0, len(self) - n), len(self))
 
     def slice(self, start: int, stop: int) -> History:
@@ -103,8 +110,9 @@ class History:
         """Return the history without the interactions with some items."""
         return self.take(~np.isin(self.rows, list(rows)))
 
-    def until(self, moment: int) -> History:
+    def until(self, moment: float) -> History:
         """Return the interactions up to a moment (seconds since 1970, inclusive); all of them if there are no times."""
+        moment = check_number(moment, "moment", "give seconds since 1970")
         part = self if self.times is None else self.take(self.times <= moment)
         return part if self.hidden is None else replace(part, hidden=self.hidden.until(moment))
 
@@ -177,7 +185,7 @@ class Interactions:
         self.offsets, self.rows, self.ratings = _frozen(offsets), _frozen(rows), _frozen(ratings)
         self.times, self.review_of = _frozen(times), _frozen(review_of)
         self.kinds, self.kind_of, self.hidden = kinds, _frozen(kind_of), hidden
-        self._row_of_user = {user: row for row, user in enumerate(self.users)}
+        self._row_of_user = {composed(user): row for row, user in enumerate(self.users)}
 
     @classmethod
     def none(cls, n_items: int) -> Interactions:
@@ -207,6 +215,11 @@ class Interactions:
         Raises:
             DataError: no entries, columns of different length, or rows outside the catalog.
         """
+        check_count(n_items, "n_items", "give the number of items of the catalog")
+        check_type(users, (Sequence, np.ndarray), "users", "a list of user ids")
+        rows = _numbers(rows, "rows", whole=True)
+        ratings, times = (None if values is None else _numbers(values, name)
+                          for name, values in (("ratings", ratings), ("times", times)))  # fmt: skip
         for column in (rows, ratings, times, exact_times, None if reviews is None else reviews.summaries, kind_of):
             if column is not None and len(column) != len(users):
                 raise DataError(f"columns have {len(users)} and {len(column)} entries; they must have the same length")
@@ -216,6 +229,10 @@ class Interactions:
             raise DataError(f"catalog rows run from 0 to {n_items - 1}, not from {rows.min()} to {rows.max()}")
         row_of_user: dict[str, int] = defaultdict(itertools.count().__next__)  # a new user gets the next number
         user_rows = np.fromiter(map(row_of_user.__getitem__, map(str, users)), np.int64, len(rows))
+        if not all(user is composed(user) for user in row_of_user):  # ids in two forms are one user
+            one_form: dict[str, int] = defaultdict(itertools.count().__next__)
+            user_rows = np.array([one_form[composed(user)] for user in row_of_user])[user_rows]
+            row_of_user = one_form
         when = times if exact_times is None else exact_times
         order = np.lexsort((user_rows,) if when is None else (when, user_rows))  # stable: file order breaks ties
         counts = np.bincount(user_rows)
@@ -275,13 +292,19 @@ class Interactions:
 
     def user_row(self, user: str) -> int:
         """Return the row of a user id, a string or a number, ``196.0`` being ``196``; raises UnknownUserError."""
-        known = str(user) if str(user) in self._row_of_user else other_form(str(user), self._row_of_user)
+        written = composed(str(user))
+        known = written if written in self._row_of_user else other_form(written, self._row_of_user)
         if known is None:
-            such = f" (such as {', '.join(self.users[:3])})" if self.users else ""
-            raise UnknownUserError(
-                f"no user {user!r} among {len(self.users)} users{such}; give a history of titles instead"
-            )
+            told = self.unknown(str(user))
+            such = f" (such as {', '.join(self.users[:3])})" if self.users and not told.endswith("?") else ""
+            raise UnknownUserError(f"{told}{such}; give a history of titles instead")
         return self._row_of_user[known]
+
+    def unknown(self, user: str) -> str:
+        """Return, for a message, that no user has an id, with the ids that it may be a slip of."""
+        close = " or ".join(map(quoted, close_matches(user, self.users)))
+        text = f"no user {quoted(user)} among {len(self.users):,} users"
+        return f"{text}, did you mean {close}?" if close else text
 
     def history_at(self, user_row: int) -> History:
         """Return the history in a user row."""
@@ -352,7 +375,14 @@ class Interactions:
         """
         import polars as pl
 
-        chosen = np.arange(len(self)) if positions is None else np.asarray(positions, np.int64)
+        chosen = np.arange(len(self))
+        if positions is not None:
+            chosen = _numbers(positions, "positions", whole=True).astype(np.int64)
+            if len(chosen) and not (chosen.min() >= 0 and chosen.max() < len(self)):
+                raise UsageError(
+                    f"positions run from {chosen.min()} to {chosen.max()}; give some of 0 to {len(self) - 1}"
+                )
+        check_type(catalog, Catalog, "catalog", "the catalog of these interactions, such as data.catalog")
         ids = pl.Series("item_id", [item.id for item in catalog], pl.String)
         users = pl.Series("user_id", self.users, pl.String)
         ratings, times = _selected(self.ratings, chosen), _selected(self.times, chosen)
@@ -408,6 +438,22 @@ class Interactions:
             optional["kind_of"] = kind_of.astype(np.uint8)
         optional["hidden"] = HiddenItems.from_arrays(arrays, n_items)
         return cls(users, offsets.astype(np.int64), rows.astype(np.int64), n_items, **optional)
+
+
+def _numbers(values: Any, name: str, *, whole: bool = False) -> NDArray[Any]:
+    """Return an array of numbers, NaN for None unless ``whole``; raises UsageError for anything else."""
+    try:
+        array = np.asarray(values) if whole else np.asarray(values, None if _is_array(values) else np.float64)
+    except (TypeError, ValueError, OverflowError):
+        array = np.zeros(0, object)
+    if array.ndim != 1 or (array.dtype.kind not in ("iu" if whole else "iuf") and array.size):
+        kind = "whole numbers" if whole else "numbers"
+        raise UsageError(f"{name} = {quoted(values)}; give a list of {kind}")
+    return array
+
+
+def _is_array(values: Any) -> bool:
+    return isinstance(values, np.ndarray)
 
 
 _Array = TypeVar("_Array", bound="NDArray[Any] | None")

@@ -112,11 +112,14 @@ class FieldSettings(Settings):
     separator: str | None = None
     unknown: tuple[str, ...] = ()
     in_title: bool = False
+    unit: str | None = None
 
     @model_validator(mode="after")
     def _fits_type(self) -> Self:
         if self.in_title and self.type != "number":
             raise ValueError("in_title works for number fields only")
+        if self.unit is not None and self.type != "number":
+            raise ValueError("unit works for number fields only")
         if self.separator is not None and (self.type != "list" or not self.separator):
             raise ValueError("separator must be a non-empty text, and is for list fields only")
         return self

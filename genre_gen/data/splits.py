@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from genre_gen.data.arguments import check_choice, check_number, check_path, check_type
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.frames import Library, in_library
 from genre_gen.data.interactions import History, Interactions
@@ -88,8 +89,7 @@ class Split:
             >>> len(split.cases("validation"))
             30
         """
-        if part not in {"validation", "test"}:
-            raise UsageError(f"part = {part!r}; choose validation or test")
+        check_choice(part, "part", ("validation", "test"))
         return self.validation if part == "validation" else self.test
 
     def targets(self, part: Part) -> NDArray[np.int64]:
@@ -147,7 +147,7 @@ class Split:
             "valid": self.train_and_validation.to_frame(self.catalog, positions=between),
             "test": self.histories.to_frame(self.catalog, positions=self.targets("test")),
         }
-        return write_recbole(Path(folder), self.catalog, parts)
+        return write_recbole(check_path(folder, "folder"), self.catalog, parts)
 
     def to_lenskit(self, folder: str | Path) -> list[Path]:
         """Write what LensKit needs for the same evaluation; returns the files.
@@ -166,18 +166,23 @@ class Split:
         from genre_gen.data.writers import write_lenskit, write_lists
 
         self._check_test("LensKit")
-        files = []
+        files, folder = list[Path](), check_path(folder, "folder")
         for name in ("train", "train_and_validation"):
-            files += write_lenskit(Path(folder) / name, self.catalog, getattr(self, name))
+            files += write_lenskit(folder / name, self.catalog, getattr(self, name))
         frames = self.to_frames()
         for part in ("validation", "test"):
-            files.append(Path(folder) / f"{part}.parquet")
+            files.append(folder / f"{part}.parquet")
             write_lists(files[-1], frames[part])
         return files
 
     def _check_test(self, library: str) -> None:
         if not self.test:
             raise UsageError(f"the split {self.name!r} holds nothing out for {library} to test on; {NO_CASES}")
+
+
+def check_split(split: object) -> Split:
+    """Return a split; raises UsageError for a data set, a name or anything else."""
+    return check_type(split, Split, "split", "a split of a data set, such as data.leave_one_out()")
 
 
 def leave_one_out(interactions: Interactions, catalog: Catalog) -> Split:
@@ -220,6 +225,8 @@ def global_time(interactions: Interactions, catalog: Catalog, validation: float 
     """
     if interactions.times is None:
         raise DataError("a global-time split needs times, and this data has none; split by leave-one-out")
+    shares = "give shares of all interactions, such as 0.1, which add up to less than 1"
+    validation, test = check_number(validation, "validation", shares), check_number(test, "test", shares)
     if not (validation > 0 and test > 0 and validation + test < 1):
         raise UsageError(f"validation {validation} and test {test} must be positive and add up to less than 1")
     begins = np.quantile(interactions.times, [1 - test - validation, 1 - test])

@@ -9,6 +9,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
+from genre_gen.data.normal_form import folded
+
 _YEAR = re.compile(r"\d{4}")
 _ARTICLE_BEHIND = re.compile(
     r"^(.+), (the|an?|l[aeo]s?|l'|un|une|els?|il|gli|i|die|der|das|dem|den|eine?|de|det|het|een|as|os?)$", re.IGNORECASE
@@ -33,11 +35,11 @@ class TitleIndex:
     def __init__(self, titles: Sequence[str]) -> None:
         """Index titles that differ in more than case; a title's position is its row."""
         self._titles = titles
-        self._exact = {title.casefold(): row for row, title in enumerate(titles)}
+        self._exact = {folded(title): row for row, title in enumerate(titles)}
 
     def exact(self, text: str) -> tuple[int, ...]:
-        """Return the row whose title equals the text regardless of case, or an empty tuple."""
-        row = self._exact.get(text.strip().casefold())
+        """Return the row whose title equals the text regardless of case and form, or an empty tuple."""
+        row = self._exact.get(folded(text.strip()))
         return () if row is None else (row,)
 
     def named(self, text: str) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from genre_gen.downloads.paths import assets_folder
-from genre_gen.errors import ConfigError
+from genre_gen.errors import ConfigError, UsageError
 from genre_gen.settings import suggestion
 
 FILE = "domain.toml"
@@ -34,6 +34,8 @@ def domain_names() -> tuple[str, ...]:
 
 def find_domain(name: str | Path) -> Path:
     """Return the folder of the ``domain.toml`` of a name or path; raises ConfigError."""
+    if not isinstance(name, (str, Path)):
+        raise UsageError(f"the domain is of type {type(name).__name__}; give a domain, its name or its folder")
     if isinstance(name, Path) or "/" in name or "\\" in name:
         folder = Path(name).expanduser()
         if (folder / FILE).is_file():

@@ -17,9 +17,9 @@ from genre_gen.blending.blend import Blend
 from genre_gen.blending.ratings import scale_of
 from genre_gen.collaborative import MEMBERS, CollaborativeModel, EpochModel
 from genre_gen.collaborative.tuning import tune
-from genre_gen.data.splits import Part, Split
+from genre_gen.data.splits import Part, Split, check_split
 from genre_gen.errors import MissingPackageError, UsageError
-from genre_gen.evaluation.protocol import Mixture, Scorer, check_trained_for, evaluate_scorers
+from genre_gen.evaluation.protocol import Mixture, Scorer, check_trained_for, cut_offs, evaluate_scorers
 from genre_gen.evaluation.report import Report
 from genre_gen.folders.output import writing
 from genre_gen.metrics import mae, rmse
@@ -54,6 +54,8 @@ def evaluate(
     validation cases. Models that take many epochs are evaluated only as members of the blend.
     The arguments and errors are those of :meth:`genre_gen.Recommender.evaluate`.
     """
+    cuts, split = cut_offs(k), check_split(split)
+    split.cases(part)  # raises
     state = _completed(state, split, part)
     check_trained_for(state.trained_on, split, part)
     cases, size = split.cases(part), len(state.catalog)
@@ -74,7 +76,7 @@ def evaluate(
             models,
             cases,
             size,
-            (k,) if isinstance(k, int) else tuple(k),
+            cuts,
             repeat=state.domain.repeat,
             mixtures=mixtures(state),
             counts=state.item_counts,

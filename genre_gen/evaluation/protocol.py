@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen import metrics
+from genre_gen.data.arguments import check_count
 from genre_gen.data.batches import batches, histories_at_a_time
 from genre_gen.data.interactions import History, Interactions, allowed_items
 from genre_gen.data.labels import Labels
+from genre_gen.data.normal_form import composed
 from genre_gen.data.splits import NO_CASES, Case, Part, Split
-from genre_gen.errors import UsageError
+from genre_gen.errors import UsageError, quoted
 from genre_gen.evaluation.report import Report, Result
 from genre_gen.ranking import Ranking
 
@@ -30,7 +32,7 @@ def evaluate_scorers(
     scorers: Mapping[str, Scorer],
     cases: Sequence[Case],
     n_items: int,
-    k: Sequence[int] = (5, 10, 20),
+    k: int | Sequence[int] = (5, 10, 20),
     *,
     repeat: bool = False,
     mixtures: Mapping[str, Mixture] | None = None,
@@ -66,12 +68,13 @@ def evaluate_scorers(
     Raises:
         UsageError: there are no cases, or scores have the wrong shape.
     """
+    k = cut_offs(k)
     if not cases:
         raise UsageError(f"there are no cases to evaluate: {NO_CASES}")
     mixtures, costs = mixtures or {}, costs or {}
     tallies = {name: _Tally() for name in (*scorers, *mixtures)}
     for part in batches(cases, histories_at_a_time(batch, n_items)):
-        _rank(part, scorers, mixtures, tallies, n_items, max(k), repeat)
+        _rank(part, scorers, mixtures, tallies, n_items, min(max(k), n_items), repeat)
         if progress is not None:
             progress(len(part))
     histories = [case.history for case in cases]
@@ -127,7 +130,7 @@ def evaluate_lists(
     lists: NDArray[np.integer],
     cases: Sequence[Case],
     n_items: int,
-    k: Sequence[int] = (5, 10, 20),
+    k: int | Sequence[int] = (5, 10, 20),
     *,
     repeat: bool = False,
     counts: NDArray[np.integer] | None = None,
@@ -143,7 +146,7 @@ def evaluate_lists(
     Raises:
         UsageError: invalid shapes or cut-offs, a row outside the catalog, or a repeated or seen item in a list.
     """
-    lists = np.asarray(lists)
+    lists, k = np.asarray(lists), cut_offs(k)
     if lists.ndim != 2 or len(lists) != len(cases) or len(lists) == 0:  # noqa: PLR2004 a table has two dimensions
         raise UsageError(f"lists of shape {lists.shape} for {len(cases)} cases; give one list per case")
     if max(k) > lists.shape[1]:
@@ -153,9 +156,11 @@ def evaluate_lists(
     for case, picks in zip(cases, lists, strict=True):
         shown = picks[picks >= 0]
         if len(np.unique(shown)) < len(shown):
-            raise UsageError(f"the list of user {case.history.user!r} repeats an item; remove the duplicate")
+            raise UsageError(f"the list of user {quoted(case.history.user)} repeats an item; remove the duplicate")
         if not repeat and np.isin(shown, case.history.rows).any():
-            raise UsageError(f"the list of user {case.history.user!r} has an item of the history; pass repeat=True")
+            raise UsageError(
+                f"the list of user {quoted(case.history.user)} has an item of the history; pass repeat=True"
+            )
     figures = list_figures(lists[:, : max(k)], n_items, counts, [case.history for case in cases], labels)
     result = Result(name, metrics.ranks_in_lists(lists, _targets(cases)), figures)
     return Report((result,), tuple(k), n_items, _users(cases), _targets(cases), data, split, repeat)
@@ -172,8 +177,8 @@ def lists_from_picks(
     Raises:
         UsageError: there are no picks, a rank is below 1, or a user has two picks with the same rank.
     """
-    position = {case.history.user: index for index, case in enumerate(cases)}
-    owners = np.array([position.get(user, -1) for user in users], dtype=np.int64)
+    position = {composed(str(case.history.user)): index for index, case in enumerate(cases)}
+    owners = np.array([position.get(composed(user), -1) for user in users], dtype=np.int64)
     places, rows = np.asarray(places), np.asarray(rows)
     if len(places) == 0 or places.min() < 1:
         raise UsageError("ranks must be 1 or more, and there must be at least one pick")
@@ -181,7 +186,10 @@ def lists_from_picks(
     found, first = np.unique(np.stack([owners[ours], places[ours]]), axis=1, return_index=True)
     if found.shape[1] < len(ours):
         again = ours[np.setdiff1d(np.arange(len(ours)), first)[0]]
-        raise UsageError(f"user {users[again]!r} has two picks with rank {places[again]}; give each rank once")
+        more = f" ({len(ours) - found.shape[1]:,} such picks)" if len(ours) - found.shape[1] > 1 else ""
+        raise UsageError(
+            f"user {quoted(users[again])} has two picks with rank {places[again]}{more}; give each rank once, or scores"
+        )
     lists = np.full((len(cases), int(places.max())), -1, dtype=np.int64)
     lists[owners[ours], places[ours] - 1] = rows[ours]
     return lists
@@ -248,6 +256,14 @@ def _mean(values: NDArray[np.float64]) -> float:
     """Return the mean over the users with a defined figure; nan without such users."""
     defined = values[np.isfinite(values)]
     return float(defined.mean()) if len(defined) else float("nan")
+
+
+def cut_offs(k: int | Sequence[int]) -> tuple[int, ...]:
+    """Return the cut-offs of metrics, given as one or as several; raises UsageError unless they are whole numbers."""
+    several = list(k) if isinstance(k, Iterable) and not isinstance(k, (str, bytes, Mapping)) else [k]
+    if not several:
+        raise UsageError(f"k = {quoted(k)}; give a cut-off such as 10, or several")
+    return tuple(check_count(each, "k", "give a cut-off such as 10, or several, each 1 or more") for each in several)
 
 
 def _users(cases: Sequence[Case]) -> tuple[str | None, ...]:

@@ -18,8 +18,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from genre_gen import metrics
+from genre_gen.data.arguments import check_choice, check_texts, check_type
 from genre_gen.data.frames import Library, in_library
 from genre_gen.data.html_table import html_block, html_table
+from genre_gen.data.printable import aligned_rows
 from genre_gen.errors import DataError, UsageError
 from genre_gen.evaluation.significance import holm, interval, paired_test
 from genre_gen.extras import require
@@ -50,13 +52,15 @@ class Result:
 
     def values(self, metric: str) -> NDArray[np.float64]:
         """Return each user's figure for a metric such as ``N@10``: float64 ``[n_users]``; raises UsageError."""
+        check_type(metric, str, "the metric", "a name such as N@10")
         letters, _, cut = metric.partition("@")
-        if letters not in PER_USER or not cut.isdigit() or int(cut) < 1:
+        if letters not in PER_USER or not (cut.isascii() and cut.isdigit()) or int(cut) < 1:
             raise UsageError(f"no metric {metric!r}; write R@10 (recall), N@10 (NDCG) or MRR@10, with any cut-off")
         return PER_USER[letters](self.ranks, int(cut))
 
     def figure(self, metric: str) -> float:
         """Return the mean over users of a metric such as ``N@10``, or a figure of the lists; raises UsageError."""
+        check_type(metric, str, "the metric", "a name such as N@10")
         return float(self.lists[metric]) if metric in self.lists else float(self.values(metric).mean())
 
 
@@ -150,9 +154,10 @@ class Report:
             >>> report.caption()
             'movies, leave-one-out, test, 30 users, all 40 items ranked but the seen ones'
         """
+        missing = self.notes.get("picks", {}).get("users_without_picks", 0)
         parts = [
             *(part for part in (self.data, self.split) if part),
-            f"{len(self.targets):,} users",
+            f"{len(self.targets):,} users" + (f", {missing:,} of them without picks" if missing else ""),
             f"all {self.n_items:,} items ranked" + ("" if self.repeat else " but the seen ones"),
         ]
         return ", ".join(parts)
@@ -198,6 +203,7 @@ class Report:
         """
         question = attrgetter("data", "split", "repeat", "n_items", "users")
         for other in others:
+            check_type(other, Report, "a report to join", "reports of evaluate")
             if question(self) != question(other) or not np.array_equal(self.targets, other.targets):
                 raise UsageError(
                     f"these reports cannot be joined: {self.caption()!r} and {other.caption()!r}; "
@@ -232,19 +238,14 @@ class Report:
             | --- | ---: |
             …
         """
+        check_choice(form, "form", ("markdown", "text"))
+        if metrics is not None:
+            metrics = check_texts(metrics, "metrics", "a list of names such as N@10")
         header, rows = self._cells(metrics, ours)
         if form == "markdown":
             lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
             return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        widths = [max(len(line[column]) for line in (header, *rows)) for column in range(len(header))]
-        aligned = [
-            "  ".join(
-                cell.rjust(width) if column else cell.ljust(width)
-                for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-            )
-            for line in (header, *rows)
-        ]
-        return "\n".join([self.caption(), *aligned])
+        return "\n".join([self.caption(), *aligned_rows([header, *rows])])
 
     def _cells(self, chosen: Sequence[str] | None, ours: str | None) -> tuple[list[str], list[list[str]]]:
         columns = list(chosen or [f"{letters}@{cut}" for letters in ("R", "N") for cut in self.k])
@@ -252,7 +253,9 @@ class Report:
         lists, costs = (_keys(self.results, kind) if chosen is None else [] for kind in ("lists", "costs"))
         p_values = {one.peer: _p_text(one.corrected) for one in self.compare(ours)} if ours else {}
         header = ["model", *columns, *([f"95 % of {sure}"] if sure else []), *lists]
-        header += [COST_NAMES.get(cost, cost) for cost in costs] + ([f"p against {ours}"] if ours else [])
+        header += [COST_NAMES.get(cost, cost) for cost in costs] + (
+            [f"p of {self.headline} against {ours}"] if ours else []
+        )
         known = set(_keys(self.results, "lists"))
         rows = []
         for result in self.results:

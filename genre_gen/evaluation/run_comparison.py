@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from genre_gen.data.arguments import check_path, check_type
 from genre_gen.data.html_table import html_block, html_table, html_text
 from genre_gen.data.interactions import Interactions
-from genre_gen.data.printable import printable
+from genre_gen.data.printable import aligned_rows, printable
 from genre_gen.errors import UsageError
 from genre_gen.evaluation.baselines import GENRE
 from genre_gen.evaluation.list_comparison import ListComparison, lists_of_runs
@@ -171,7 +172,8 @@ def compare_runs(
         >>> comparison["settings"].rows
         {'training.epochs': (3, 6)}
     """
-    paths = [Path(folder) for folder in folders]
+    check_type(folders, Iterable, "folders", "a list of folders")
+    paths = [check_path(folder, "a folder") for folder in ([] if isinstance(folders, str) else folders)]
     if len(paths) < 2:  # noqa: PLR2004 two to compare
         raise UsageError("give at least two folders of trained recommenders to compare")
     names = [path.name for path in paths]
@@ -354,14 +356,7 @@ def _shown(value: Any) -> str:
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if column else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    return [line.rstrip() for line in aligned_rows([*map(list, rows)])]
 
 
 def _test_text(test: MetricTest) -> str:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from genre_gen.downloads.paths import assets_folder
 from genre_gen.errors import ConfigError
 from genre_gen.languages.settings import ENGLISH
-from genre_gen.query.settings import GrammarWords, Words
+from genre_gen.query.settings import GrammarWords, QuantityWords, Words
 from genre_gen.settings import Settings, validation_problems
 
 FOLDER = "_languages"  # in prompts/; no domain can have this name
@@ -97,6 +97,7 @@ class Language(Settings):
             ``none`` where words stay as they are, or nothing is known of that.
         query: the words that hold a request together.
         parsed, explain, facts, terminal: what is said next to the templates.
+        quantities: words of units and numbers, and those for the ends of usual fields.
 
     Example:
         >>> Language.load("zh").name
@@ -110,6 +111,7 @@ class Language(Settings):
     explain: ExplainWords
     facts: FactWords
     terminal: TerminalWords
+    quantities: QuantityWords = QuantityWords()
 
     @classmethod
     def load(cls, code: str = ENGLISH, folders: Iterable[Path] = ()) -> Language:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from genre_gen.data.catalog import Value
@@ -33,6 +33,7 @@ class DomainLanguage:
         grammar: the words that hold a request together.
         query: what words of a request stand for.
         free_words: what a sentence of the free style may hold next to data and the words of the templates.
+        units: number field -> its unit, where ``domain.toml`` gives one.
 
     Example:
         >>> DomainLanguage.of(Domain.load("movies"), "zh").label("genre", "Horror")
@@ -48,6 +49,7 @@ class DomainLanguage:
     grammar: GrammarWords
     query: Mapping[str, tuple[str, ...]]
     free_words: tuple[str, ...]
+    units: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, domain: Domain, code: str | None = None) -> DomainLanguage:
@@ -72,6 +74,7 @@ class DomainLanguage:
             domain.query.grammar(tables.query),
             {**domain.query.words, **own.query},
             tables.explain.words if domain.explain.words is None else domain.explain.words,
+            {name: settings.unit for name, settings in domain.fields.items() if settings.unit},
         )
 
     def label(self, field: str, value: str) -> str:

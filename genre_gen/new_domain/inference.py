@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from genre_gen.data.arguments import check_keys
 from genre_gen.data.readers import READERS, Data, build_data
 from genre_gen.data.readers.encodings import AUTO
 from genre_gen.data.readers.files import on_disk
 from genre_gen.data.readers.to_interactions import UNKNOWN_ITEM
 from genre_gen.domain import Domain
 from genre_gen.downloads.paths import assets_folder
-from genre_gen.errors import ConfigError, DataError, UsageError
+from genre_gen.errors import ConfigError, DataError, UsageError, quoted
 from genre_gen.new_domain.decisions import role_key
 from genre_gen.new_domain.domain_toml import described_settings, sized_settings
 from genre_gen.new_domain.schema_inference import Proposal, propose
@@ -77,8 +78,10 @@ def infer_from(
     tables: Tables, name: str, noun: str | None, columns: Mapping[str, str | None] | None, home: str | None
 ) -> InferredDomain:
     """Infer a domain from tables in memory; see ``infer_domain``. ``home`` is the value of ``data.path``."""
-    if noun is not None and not re.fullmatch(PATTERN, noun):
-        raise UsageError(f"noun {noun!r}: give one or two words of letters, such as book")
+    if columns is not None:
+        check_keys(columns, "columns", 'columns by their roles, such as {"user": "reader"}')
+    if noun is not None and not re.fullmatch(PATTERN, str(noun)):
+        raise UsageError(f"noun {quoted(noun)}: give one or two words of letters, such as book")
     tables, items = _one_of_two(tables), tables.paths[1]
     proposal = propose(tables.interactions, tables.items, columns)
     noun = noun or (None if items is None else _noun_of(items.name.partition(".")[0])) or _noun_of(name) or DEFAULT
@@ -116,8 +119,8 @@ def _check_loaded(tables: Tables, proposal: Proposal, data: Data) -> None:
 
 def check_name(name: str) -> str:
     """Return the name of a new domain; raises UsageError for invalid characters, ConfigError for a shipped name."""
-    if not _NAME.fullmatch(name):
-        raise UsageError(f"{name!r} cannot name a domain; use letters, digits, - and _")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise UsageError(f"{quoted(name)} cannot name a domain; use letters, digits, - and _")
     if _is_shipped(name):
         raise ConfigError(f"{name!r} is the name of a shipped domain; give another, such as my-{name}")
     return name

@@ -45,6 +45,8 @@ def read_tables(
         DataError: a file cannot be read, or a table has no rows.
         UsageError: an argument is neither a path nor a data frame, or there is one of each.
     """
+    if interactions is None:
+        raise UsageError("interactions is None; give a path or a data frame of who had which item")
     given = [table for table in (interactions, items) if table is not None]
     if all(isinstance(table, (str, Path)) for table in given):
         paths = Path(interactions), None if items is None else Path(items)

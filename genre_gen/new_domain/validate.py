@@ -17,6 +17,7 @@ from genre_gen.data.interactions import allowed_items
 from genre_gen.data.order import OrderShares
 from genre_gen.data.printable import padded, width_of
 from genre_gen.data.readers import Data, load_data
+from genre_gen.data.readers.to_interactions import REPEATED
 from genre_gen.domain import Domain
 from genre_gen.downloads.models import find_model
 from genre_gen.errors import GenreGenError
@@ -26,6 +27,7 @@ from genre_gen.explain.wording import template
 from genre_gen.languages.gaps import gaps
 from genre_gen.llm.encode import Encoder
 from genre_gen.llm.load import load_light_tokenizer
+from genre_gen.new_domain.worth import DataWorth, data_worth
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.spans import show
 from genre_gen.rules.compiled import compile_rules
@@ -60,6 +62,7 @@ class DomainCheck:
     problems: list[str] = field(default_factory=list)  # problems to fix before training
     notes: list[str] = field(default_factory=list)  # further findings
     tasks: list[TaskCheck] = field(default_factory=list)  # a prompt of each task
+    worth: DataWorth | None = None  # what the data is worth; None if it could not be read
     explanation: str = ""  # an explanation without a language model; empty if the domain has no words for it
 
     def text(self, color: bool = False) -> str:
@@ -69,6 +72,7 @@ class DomainCheck:
             lines += ["=== an explanation", self.explanation, ""]
         width = max(map(width_of, self.counts), default=0)
         lines += [f"{padded(name, width)}  {value}" for name, value in self.counts.items()]
+        lines += [] if self.worth is None else self.worth.lines()
         lines += [f"note: {note}" for note in self.notes]
         lines += [f"problem: {problem}" for problem in self.problems]
         return "\n".join(
@@ -104,6 +108,10 @@ def check(name: str | Path, path: Path | None = None, llm: str | None = None) ->
     with result.noting():
         data = load_data(domain, path)
         _count(result, domain, data)
+        dropped = sum(
+            problem.count for problem in data.report if problem.kind == REPEATED and problem.action == "dropped"
+        )
+        result.worth = data_worth(data.catalog, data.interactions, dropped)
         compile_rules(domain.rules, data.catalog)
         result.notes += gaps(domain, data.catalog)
     for task in domain.tasks:

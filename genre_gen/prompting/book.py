@@ -15,6 +15,7 @@ from typing import Any
 from jinja2 import TemplateError, TemplateSyntaxError, meta, nodes
 from jinja2.environment import Template
 
+from genre_gen.data.arguments import check_type
 from genre_gen.domain import Domain
 from genre_gen.errors import PromptError
 from genre_gen.languages.resolved import DomainLanguage
@@ -118,6 +119,7 @@ class PromptBook:
             >>> "rating.user.jinja" in book.sources
             True
         """
+        check_type(domain, Domain, "domain", "a domain, such as Domain.load('movies')")
         words = DomainLanguage.of(domain, language or domain.language)
         own, *others = template_folders(domain, words.code)
         return cls(own, others, words.noun, TASKS.added(domain.tasks), words.code)

@@ -17,6 +17,7 @@ from genre_gen.languages.resolved import DomainLanguage
 from genre_gen.query.numerals import in_digits
 from genre_gen.query.order import in_english_order
 from genre_gen.query.parsed import ParsedQuery, Term
+from genre_gen.query.quantities import in_figures
 from genre_gen.query.settings import QuerySettings
 from genre_gen.query.state import ParserState
 from genre_gen.query.vocabulary import QueryVocabulary
@@ -64,6 +65,7 @@ class QueryParser:
         text = in_digits(normal(query), vocabulary.grammar)
         words = (word for token in tokens_of(text) for word in vocabulary.cut(token))
         tokens = [token for token in words if token.text not in SIGNS or vocabulary.knows(token.text)]
+        tokens = in_figures(tokens, vocabulary.quantities, vocabulary.grammar.conjunctions)
         return ParserState(vocabulary, text, in_english_order(tokens, vocabulary)).parse()
 
     def score(self, parsed: ParsedQuery) -> NDArray[np.float32] | None:

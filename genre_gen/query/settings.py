@@ -46,6 +46,26 @@ class GrammarWords(Settings):
     ranged: Words = ()
 
 
+class QuantityWords(Settings):
+    """Words of quantities in one language; see :mod:`genre_gen.query.measures` for the names of units and kinds.
+
+    Attributes:
+        units: unit -> its words, such as ``hour = ["hour", "hr", "h"]``.
+        numbers: words for 0, 1, 2 and so on.
+        one, half: words that are 1 or a half in front of a unit.
+        decades: words for the twenties, thirties and so on.
+        low, high: kind of a field, such as price -> words for its ends, such as cheap.
+    """
+
+    units: dict[str, Words] = Field(default_factory=dict)
+    numbers: Words = ()
+    one: Words = ()
+    half: Words = ()
+    decades: Words = ()
+    low: dict[str, Words] = Field(default_factory=dict)
+    high: dict[str, Words] = Field(default_factory=dict)
+
+
 class QuerySettings(Settings):
     """What the words of a request in free text mean, see :mod:`genre_gen.query`.
 

@@ -310,11 +310,13 @@ class ParserState:
             low, high = sorted((first.number, other))
         unit, many = self._unit(begin)
         unit, low, high = unit or self.spoken_of, low * many, high * many
+        foreign = not unit and self._foreign_unit()
         phrase = " ".join(token.text for token in self.tokens[begin : self.position])
-        name = unit or (self.vocabulary.field_of(low, high) if self.compared or low < high else None)
+        bounded = self.compared is not None or low < high
+        name = unit or (self.vocabulary.field_of(low, high) if bounded and not foreign else None)
         if name is not None and not np.isnan(low):
             self._numeric(phrase, name, low, high, decade=first.kind == "decade")
-        elif words := self.vocabulary.in_texts(first.text):
+        elif not (bounded or foreign) and (words := self.vocabulary.in_texts(first.text)):
             self._prefer(first.text, words)
         else:
             self._reach()
@@ -388,6 +390,13 @@ class ParserState:
         behind = self._unit_at(self.position)
         self.position += behind[0] != ""
         return behind if behind[0] else self._unit_at(begin + 1)
+
+    def _foreign_unit(self) -> bool:
+        """Tell whether a unit that no field is in comes next, and step over it."""
+        here = self.tokens[self.position].stem if self.position < len(self.tokens) else ""
+        foreign = here in self.vocabulary.quantities.units
+        self.position += foreign
+        return foreign
 
     def _unit_at(self, position: int) -> tuple[str, float]:
         token = self.tokens[position] if 0 <= position < len(self.tokens) else None

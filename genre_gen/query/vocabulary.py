@@ -18,6 +18,7 @@ from genre_gen.data.tf_idf import tf_idf
 from genre_gen.languages.language import Language
 from genre_gen.languages.resolved import DomainLanguage
 from genre_gen.languages.scripts import is_unspaced
+from genre_gen.query.measures import QuantityVocabulary
 from genre_gen.query.parsed import Term
 from genre_gen.query.settings import QuerySettings
 from genre_gen.query.unsegmented import Segmenter
@@ -45,15 +46,20 @@ class QueryVocabulary:
         grammar: the words that hold requests together.
         language: how the domain speaks; None where it is not known.
         numbers: number field -> its values ``[n_items]``, NaN where not known.
+        quantities: the units of these fields.
         longest: words of the longest known phrase.
     """
 
     def __init__(self, catalog: Catalog, settings: QuerySettings, language: DomainLanguage | None = None) -> None:
         """Collect the words: those of ``[query]`` and English, or those of a domain's language."""
         self.catalog, self.language = catalog, language
-        self.grammar = settings.grammar(Language.load().query) if language is None else language.grammar
+        tables = Language.load() if language is None else language.tables
+        self.grammar = settings.grammar(tables.query) if language is None else language.grammar
         self._declared_words = settings.words if language is None else language.query
         self.numbers = {name: column for name in catalog.fields if (column := _numbers(catalog, name)) is not None}
+        self.quantities = QuantityVocabulary(
+            self.numbers, {} if language is None else language.units, tables.quantities
+        )
         declared = phrases((phrase, None) for phrase in self._declared_words)
         grammar = phrases((phrase, kind) for kind in LISTS for phrase in getattr(self.grammar, kind))
         self._grammar = {phrase: kinds[0] for phrase, kinds in grammar.items() if phrase not in declared}
@@ -62,7 +68,7 @@ class QueryVocabulary:
 
     def knows(self, word: str) -> bool:
         """Tell whether a word or sign has a meaning."""
-        return (word,) in self._terms or (word,) in self._grammar
+        return (word,) in self._terms or (word,) in self._grammar or word in self.quantities.units
 
     def named(self, words: Sequence[str], title: str, *, quoted: bool) -> tuple[int, ...]:
         """Return the rows that a title means; none where its words mean something else and it is not quoted."""
@@ -122,7 +128,8 @@ class QueryVocabulary:
     def unit(self, word: str) -> tuple[str, float]:
         """Return the number field that a word is the unit of, or "", and how many units of the field it is."""
         terms = self.lookup([word])[2] or ()
-        return next(((term.field, float(term.value or 1)) for term in terms if term.sense == "near"), ("", 1.0))
+        declared = ((term.field, float(term.value or 1)) for term in terms if term.sense == "near")
+        return next(declared, None) or self.quantities.field(word)
 
     def field_of(self, low: float, high: float) -> str | None:
         """Return the number field of a range (or of one number, twice) without a unit; None where that is not clear."""
@@ -162,6 +169,9 @@ class QueryVocabulary:
             declared = [term for text in meanings for term in self._declared(text, labels)]
             if declared or not meanings:  # a phrase for values that this catalog lacks is not understood
                 terms[stems_of(phrase)] = declared
+        for word, end, name in self.quantities.ends():
+            if stems_of(word) not in self._grammar:
+                terms.setdefault(stems_of(word), [Term("low" if end == "low" else "high", "", name)])
         terms.pop((), None)
         return terms
 

@@ -15,6 +15,7 @@ from genre_gen.blending.blend import EXPECTED, Blend, Blended
 from genre_gen.blending.quotas import Quotas
 from genre_gen.blending.rerank import rerank
 from genre_gen.collaborative import SVD
+from genre_gen.data.arguments import check_type
 from genre_gen.data.batches import histories_at_a_time
 from genre_gen.data.filters import Allowed, Filters, check_n
 from genre_gen.data.interactions import History
@@ -66,10 +67,18 @@ def answer_many(state: RecommenderState, requests: Iterable[Request]) -> Iterato
         DecodingError: the language model's scores are not finite, and there are no collaborative models.
     """
     filters: dict[tuple[object, ...], Filters] = {}
-    remaining = iter(requests)
+    remaining = iter(_checked(requests))
     size = histories_at_a_time(BATCH, len(state.catalog))
     while asked := [_read(state, request, filters) for request in itertools.islice(remaining, size)]:
         yield from _answers(state, asked)
+
+
+def _checked(requests: Iterable[Request]) -> Iterable[Request]:
+    if isinstance(requests, str) or not isinstance(requests, Iterable):
+        raise UsageError(f"requests = {quoted(requests)}; give a list of Request(...), also for a single one")
+    return (
+        check_type(request, Request, "a request", "Request(...), such as Request('17', n=5)") for request in requests
+    )
 
 
 def answer_users(state: RecommenderState, who: Who, users: Iterable[Who], options: Mapping[str, Any]) -> Answers:

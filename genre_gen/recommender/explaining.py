@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from genre_gen.data.arguments import check_count
 from genre_gen.data.filters import Filters
 from genre_gen.data.interactions import History
 from genre_gen.errors import UsageError
@@ -56,6 +57,8 @@ def compare(state: RecommenderState, history: History, row: int, other: int, lim
 
 def what_if(state: RecommenderState, history: History, row: int, n: int | None, limit: int | None) -> Counterfactual:
     """Find items without which a pick loses its rank; see :meth:`genre_gen.Recommender.what_if`."""
+    if n is not None:
+        check_count(n, "n", "ask for a list of at least one item")
     change = find_what_if(state.attributor, history, row, allowed_for(state, history), n, _checked(limit))
     return replace(change, text=describe(change, state.spoken_book, state.explainer.evidence))
 
@@ -66,6 +69,4 @@ def allowed_for(state: RecommenderState, history: History) -> NDArray[np.bool_]:
 
 
 def _checked(limit: int | None) -> int | None:
-    if limit is not None and limit < 1:
-        raise UsageError(f"limit = {limit}; ask for at least one item of the history")
-    return limit
+    return None if limit is None else check_count(limit, "limit", "ask for at least one item of the history")

@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 
 from genre_gen.data.knowledge import Knowledge
-from genre_gen.data.splits import Split
+from genre_gen.data.splits import Split, check_split
 from genre_gen.errors import CheckpointError
 from genre_gen.folders.writing import manifest_of
 from genre_gen.recommender.loading import load
@@ -23,6 +23,7 @@ def finished(training: RecommenderTraining, split: Split) -> RecommenderState | 
 
     Settings that do not affect the training, such as those of explanations, are the present ones.
     """
+    check_split(split)
     if training.folder is None or manifest_of(training.folder) is None:
         return None
     try:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from genre_gen.data.arguments import check_keys
 from genre_gen.domain import Domain
 
 
@@ -24,7 +25,8 @@ def domain_with(
         "training.seed": seed,
         "model.llm": llm,
         "model.quantization": quantization,
-        "model.adapter": None if quantization in {None, "none"} else "lora",
+        "model.adapter": None if quantization in (None, "none") else "lora",
     }
+    check_keys(settings, "settings", 'settings by their keys, such as {"training.epochs": 3}')
     changes = {key: value for key, value in keywords.items() if value is not None} | dict(settings)
     return loaded.changed(changes) if changes else loaded

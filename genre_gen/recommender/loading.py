@@ -15,6 +15,7 @@ from genre_gen.blending.tuned import TunedSettings
 from genre_gen.codes.base import Codes
 from genre_gen.collaborative import MEMBERS, RATERS, CollaborativeModel, RatingModel
 from genre_gen.collaborative.base import check_fitted
+from genre_gen.data.arguments import check_path
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions
 from genre_gen.data.knowledge import Knowledge
@@ -355,7 +356,7 @@ def _folder(name: str | Path, revision: str | None, token: str | bool | None) ->
 
     A name that looks like an id is one unless a folder of the owner's name exists, since it could be a misspelt path.
     """
-    folder = Path(name).expanduser()
+    folder = check_path(name, "the recommender's folder").expanduser()
     with suppress(CheckpointError):  # without write access, no saving was interrupted here
         recover_folder(folder)
     if folder.is_dir():

@@ -22,7 +22,6 @@ from genre_gen.data.splits import SPLITS
 from genre_gen.downloads.archives import DATA
 from genre_gen.downloads.models import hub_id, licence_of
 from genre_gen.downloads.paths import assets_folder
-from genre_gen.errors import UnknownItemError
 from genre_gen.explain.counts import MIN_USERS
 from genre_gen.prompting.nouns import plural
 from genre_gen.recommender.state import LLM_MEMBER, RecommenderState
@@ -193,11 +192,7 @@ def _example(state: RecommenderState) -> Iterator[str]:
     found = 0
     for row in np.argsort(-state.item_counts, kind="stable").tolist():
         title = state.catalog[row].title
-        try:
-            typed = printable(title) == title and state.catalog.find(title) == row
-        except UnknownItemError:
-            typed = False
-        if typed:
+        if printable(title) == title and state.catalog.meant(title) == (row,):
             yield title
             found += 1
         if found == 2:  # noqa: PLR2004 - enough for an example

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from genre_gen.data.arguments import check_keys, check_path
 from genre_gen.data.knowledge import Knowledge
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
@@ -61,7 +62,7 @@ def check_place(folder: Path) -> None:
 
 def save(
     state: RecommenderState,
-    folder: Path,
+    folder: str | Path,
     metrics: Report | Mapping[str, Any] | None = None,
     *,
     histories: bool = True,
@@ -71,6 +72,9 @@ def save(
 
     ``name`` is the id on the hub, for the card; None for the folder.
     """
+    folder = check_path(folder, "folder")
+    if metrics is not None and not hasattr(metrics, "summary"):
+        check_keys(metrics, "metrics", "the report of evaluate, or figures by name")
     if state.llm.served != "none":
         raise UsageError(
             f"this recommender was loaded in {state.llm.served}, and its full weights are gone; load it with "

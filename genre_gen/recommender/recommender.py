@@ -143,7 +143,7 @@ class Recommender(NotPickled):
             >>> Recommender.from_pretrained("runs/movies").recommend("17") == recommender.recommend("17")
             True
         """
-        persistence.save(self.state, Path(folder), metrics, histories=histories)
+        persistence.save(self.state, folder, metrics, histories=histories)
 
     def push_to_hub(
         self,
@@ -252,7 +252,7 @@ class Recommender(NotPickled):
         from genre_gen.recommender.finished import finished
         from genre_gen.training.recommender_training import RecommenderTraining
 
-        training = RecommenderTraining(self.domain, folder=None if folder is None else Path(folder), progress=progress)
+        training = RecommenderTraining(self.domain, folder=folder, progress=progress)
         self._state = (None if tuned else finished(training, split)) or training.fit(split, tuned, exactly=exactly)
         return self
 

@@ -289,7 +289,7 @@ def history_of(
             notes = _read_as("user", [user], [str(history.user)])
         except UnknownUserError:
             history = History(np.zeros(0, np.int64), hidden=histories.hidden_from(user))
-            known = f"no user {user!r:.80} among {len(histories.users):,} users"
+            known = histories.unknown(user)
             if catalog.named(user):
                 known += "; it is an item: give a list for a history"
             notes = (known if histories.users else NO_HISTORIES,)
@@ -318,7 +318,9 @@ def known_history(
     if isinstance(who, _ID):
         user = _user_id(who)
         if not histories.users:
-            raise UnknownUserError(f"no user {user!r:.80}: this recommender came without histories; give one of titles")
+            raise UnknownUserError(
+                f"no user {quoted(user)}: this recommender came without histories; give one of titles"
+            )
         histories.user_row(user)  # raises
     history, _ = history_of(who, histories, catalog, rating_scale, at, not_rated, domain)
     if not len(history):

@@ -18,9 +18,10 @@ from genre_gen.blending.ratings import scale_of, tune_rating_blend
 from genre_gen.blending.tuned import Ended, Steps, TunedSettings
 from genre_gen.blending.weights import fit_blends
 from genre_gen.collaborative import ModelContext
+from genre_gen.data.arguments import check_path, check_type
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.data.knowledge import Knowledge
-from genre_gen.data.splits import NO_CASES, Split
+from genre_gen.data.splits import NO_CASES, Split, check_split
 from genre_gen.domain import Domain
 from genre_gen.downloads.models import find_model
 from genre_gen.errors import ConfigError, UsageError
@@ -56,13 +57,17 @@ LEAST_REFIT_STEPS = 10
 class RecommenderTraining:
     """Fits the parts of a recommender of one domain to a split."""
 
-    def __init__(self, domain: Domain, *, folder: Path | None = None, progress: ProgressOption = False) -> None:
+    def __init__(self, domain: Domain, *, folder: str | Path | None = None, progress: ProgressOption = False) -> None:
         """Read the templates; raises PromptError. The arguments are those of :meth:`genre_gen.Recommender.fit`."""
-        self.domain, self.book, self.folder, self.progress = domain, PromptBook.load(domain), folder, progress
+        self.domain, self.book, self.progress = domain, PromptBook.load(domain), progress
+        self.folder = None if folder is None else check_path(folder, "folder")
         self.wording = None if domain.spoken == domain.language else PromptBook.load(domain, domain.spoken)
 
     def fit(self, split: Split, tuned: TunedSettings | None = None, *, exactly: bool = False) -> RecommenderState:
         """Train everything; see :meth:`genre_gen.Recommender.fit` for arguments and errors."""
+        check_split(split)
+        if tuned is not None:
+            check_type(tuned, TunedSettings, "tuned", "state.tuned of an earlier training")
         try:
             compile_rules(self.domain.rules, split.catalog)
         except UsageError as problem:  # said now, and not by the first list after hours of training

@@ -39,3 +39,20 @@ def test_all_users_go_into_a_file_that_gives_the_tables_figures(recommend, genre
     for folder in ("report", "picks"):
         assert {path.name for path in (tmp_path / folder).iterdir()} == {"evaluation.json", "evaluation.png"}
     assert not (saved / "evaluation.json").exists()
+
+
+def test_picks_of_seen_items_need_an_option(genre, saved, dataset, tmp_path, caplog):
+    had = dataset.interactions.history_at(0)
+    file = tmp_path / "picks.csv"
+    file.write_text(f"user_id,item_id,rank\n{had.user},{dataset.catalog[int(had.rows[0])].id},1\n")
+    remedy = "leave them out of the picks, or to rank them too, give --repeat"
+    refused(genre("evaluate", "--model", saved, "--picks", file), 2, remedy)
+    code, out, _ = genre("evaluate", "--model", saved, "--picks", file, "--repeat")
+    assert code == 0
+    assert "29 of them without picks, all 40 items ranked" in out
+    assert "picks for 1 of 30 users; the other 29 count as misses" in caplog.text
+    refused(genre("evaluate", "--model", saved, "--repeat"), 2, "--repeat is for --picks")
+
+
+def test_evaluating_with_a_model_that_is_allowed_keeps_the_language(genre, saved, tmp_path):
+    assert genre("evaluate", "--model", saved, "--allow-model", "owner/name", "--out", tmp_path)[0] == 0

@@ -58,6 +58,28 @@ def test_find_by_title_or_id():
     assert Catalog([Item("x", "187 (1997)"), Item("187", "Other")]).find("187") == 1  # an id before a shortened title
 
 
+def test_a_name_that_fits_two_items_is_told_with_their_ids(caplog):
+    films = Catalog([Item("5", "Emma (1996)"), Item("9", "Emma (1996)"), Item("187", "Other"), Item("x", "187 (1997)")])
+    assert (films.find("emma (1996)"), films.find("187"), films.find("Other")) == (0, 2, 2)
+    assert [record.message for record in caplog.records] == [
+        "'emma (1996)' is 'Emma (1996)' (id 5); it names 'Emma (1996) [9]' (id 9) too: write the id for that item",
+        "'187' is 'Other' (id 187); it names '187 (1997)' (id x) too: write the id for that item",
+    ]
+    assert films.named("Emma (1996)") == films.meant("Emma (1996)") == (0, 1)
+    caplog.clear()
+    assert [films.find(name) for name in ("5", "9", "Emma (1996) [9]", "x", "187 (1997)")] == [0, 1, 1, 3, 3]
+    assert not caplog.records
+    books = Catalog([Item("1", "1984"), Item("1984", "Emma")])
+    assert books.find("1984") == 0
+    assert "names 'Emma' (id 1984) too" in caplog.text
+
+
+def test_the_choices_are_written_with_their_own_letters():
+    catalog = make("می\u200cخواهم (1995)", "می\u200cخواهم (1996)")
+    with pytest.raises(UnknownItemError, match="write one of 'می\u200cخواهم \\(1995\\)'"):
+        catalog.find("می\u200cخواهم")
+
+
 def test_titles_are_made_unique():
     catalog = make("Twice", "twice ", "", "Twice [2]", "item 3")
     assert [item.title for item in catalog] == ["Twice", "twice [2]", "item 3", "Twice [2] [4]", "item 3 [5]"]

@@ -1,5 +1,7 @@
 """Interactions and histories: grouping, order, selections."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -121,7 +123,7 @@ def test_users_with_numeric_ids_are_found_by_number():
     for user in (7, np.int64(7), "7"):
         assert interactions.history(user).rows.tolist() == [0, 1]
     assert interactions.user_row("8") == 1
-    with pytest.raises(UnknownUserError, match=r"no user 9 among 2 users \(such as 7, 8\); give a history"):
+    with pytest.raises(UnknownUserError, match=r"no user '9' among 2 users \(such as 7, 8\); give a history"):
         interactions.history(9)
 
 
@@ -159,3 +161,19 @@ def test_arrays_that_are_not_interactions_are_refused(changes, message):
     assert Interactions.from_arrays(arrays).history("u").rows.tolist() == [0, 1]
     with pytest.raises(ValueError, match=message):
         Interactions.from_arrays({name: value for name, value in {**arrays, **changes}.items() if value is not None})
+
+
+@pytest.mark.parametrize(
+    ("asked", "close"),
+    [
+        ("Anna-Kerenina", "'anna-karenina'"),
+        ("ben.smiht", "'ben.smith'"),
+        ("AB-12345", "'AB-12346'"),
+        ("zzz", "(such as"),
+    ],
+)
+def test_a_misspelt_user_is_told_who_may_be_meant(asked, close):
+    users = ["anna-karenina", "ben.smith", "AB-12346", *(f"user {number}" for number in range(50))]
+    log = Interactions.from_columns(users, np.zeros(len(users), np.int64), 1)
+    with pytest.raises(UnknownUserError, match=re.escape(close)):
+        log.history(asked)

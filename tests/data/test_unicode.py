@@ -6,12 +6,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from genre_gen import Catalog, Domain, Item
+from genre_gen import Catalog, Dataset, Domain, Item
 from genre_gen.data.filters import Filters
-from genre_gen.data.interactions import History
+from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.labels import Labels
 from genre_gen.data.moments import to_moment
 from genre_gen.data.readers import amounts, dates, values
-from genre_gen.errors import ConfigError, FilterError, UsageError
+from genre_gen.errors import ConfigError, DataError, FilterError, UsageError
+from genre_gen.query.parser import QueryParser
 
 SCRIPTS = {
     "arabic": "٠١٢٣٤٥٦٧٨٩",
@@ -86,6 +88,50 @@ def test_labels_and_texts_in_any_form_are_equal():
     for text in (composed, decomposed, composed.upper()):
         for expression in ("genre == '{}'", "'{}' in genre", "place == '{}'", "'{}' in title", "genre in ['{}']"):
             assert catalog.where(expression.format(text)).tolist() == [True], (expression, text)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_ids_titles_and_users_in_any_form_are_equal(form, tmp_path):
+    """The file is in one form, and what is asked for in the other."""
+    other = "NFD" if form == "NFC" else "NFC"
+    title, user, genre = "Amélie à Zoé", "zoé", "été"
+
+    def written(text, normal=form):
+        return unicodedata.normalize(normal, text)
+
+    items, log = tmp_path / "items.csv", tmp_path / "log.csv"
+    lines = [f"{title},{title},{genre}", f"b,B,{genre}|x", "c,C,x"]
+    items.write_text(written("item_id,title,genre\n" + "\n".join(lines)), encoding="utf-8")
+    entries = [("zoé", title), ("zoé", "b"), ("ann", title), ("ann", "c"), ("ben", "b")]
+    mixed = "\n".join(",".join(written(part, other) for part in entry) for entry in entries)
+    log.write_text("user_id,item_id\n" + mixed + "\n" + written("zoé,c"), encoding="utf-8")
+    data = Dataset.from_tables(items, log)
+    assert len(data.interactions) == 6
+    for asked in (written(title), written(title, other)):
+        assert data.catalog.find(asked) == data.catalog.row(asked) == 0
+        assert data.catalog.where(f"id == '{asked}'").tolist() == [True, False, False]
+    for asked in (written(user), written(user, other)):
+        assert len(data.interactions.history(asked)) == 3
+    assert len(data.interactions.users) == 3
+    assert Labels.of(data.catalog, "genre").names == ("x", unicodedata.normalize("NFC", genre))
+    parser = QueryParser(data.catalog)
+    assert str(parser.parse(f"no {written(genre, other)}")) == str(parser.parse(f"no {written(genre)}"))
+    assert parser.parse(f"no {written(genre, other)}").where
+
+
+def test_ids_in_two_forms_are_one_user():
+    users = [unicodedata.normalize(form, "zoé") for form in ("NFC", "NFD", "NFD")] + ["ann"]
+    log = Interactions.from_columns(users, np.array([0, 1, 2, 0]), 3)
+    assert log.users == (users[0], "ann")
+    assert log.history(users[1]).rows.tolist() == [0, 1, 2]
+
+
+def test_labels_of_items_made_in_python_have_one_form():
+    forms = [unicodedata.normalize(form, "été") for form in ("NFC", "NFD")]
+    catalog = Catalog([Item(str(place), f"T{place}", {"genre": (form,)}) for place, form in enumerate(forms)])
+    assert Labels.of(catalog, "genre").names == (forms[0],)
+    with pytest.raises(DataError, match="is repeated"):
+        Catalog([Item(form, form) for form in forms])
 
 
 def test_halves_of_surrogates_are_replaced_where_they_come_in(tmp_path):

@@ -82,7 +82,7 @@ def test_compare_corrects_for_the_number_of_peers():
     assert compared["bad"].difference == pytest.approx(good.mean() - bad.mean())
     assert compared["same"].p == 1
     header, _, good_line, bad_line, same_line = three.table(ours="good", metrics=["N@10"]).splitlines()
-    assert header.endswith("p against good |")
+    assert header.endswith("p of N@10 against good |")
     assert good_line.endswith("|  |")
     assert bad_line.endswith("| < .0001 |")
     assert same_line.endswith("| 1.0000 |")

@@ -92,6 +92,13 @@ def test_an_unknown_user_gets_recommendations_with_a_note(mixed, who):
     assert 1 <= mixed.predict(who, "Alien").rating <= 5
 
 
+def test_a_misspelt_user_gets_a_note_with_the_closest_ids(dataset):
+    log = dataset.interactions
+    renamed = Interactions([f"reader-{user}" for user in log.users], log.offsets, log.rows, log.n_items)
+    _, notes = history_of("raeder-17", renamed, dataset.catalog, None)
+    assert "did you mean 'reader-17'" in notes[0]
+
+
 VERBS = {
     "explain": lambda recommender, who, **at: recommender.explain(who, "Alien", **at).text,
     "attribute": lambda recommender, who, **at: recommender.attribute(who, "Alien", **at).score,

@@ -10,6 +10,7 @@ import polars as pl
 
 from genre_gen.data.catalog import Catalog, Item, Value
 from genre_gen.data.ids import all_whole, bare, tied
+from genre_gen.data.normal_form import composed
 from genre_gen.data.readers.amounts import amounts
 from genre_gen.data.readers.files import Problem, Table
 from genre_gen.data.readers.items_of_log import items_of_log
@@ -142,14 +143,15 @@ def _attribute(table: Table, name: str, domain: Domain, separator: str, report: 
         return [None] * len(table.frame)
     column = table.frame[table.column(names, f"field {name}", f"fields.{name}.columns")]
     _check_type(table, column, name, settings.type)
+    unknown = set(map(composed, settings.unknown))
     if settings.type == "list":
         lists = labels(column, settings.separator or separator)
         among_labels = marks_among_labels(lists, [mark for mark in domain.data.missing if mark not in settings.unknown])
         _told(table, report, among_labels["record"], among_labels["label"], name)
-        unknown = {*settings.unknown, *among_labels["label"]}
+        unknown |= {*among_labels["label"]}
         return [tuple(label for label in part if label not in unknown) for part in lists.to_list()]
     words = text(column)
-    known = words.set(words.is_in(["", *settings.unknown]), "")
+    known = words.set(words.is_in(["", *unknown]), "")
     if settings.type == "text":
         known = _words(known, table, domain, report, name)
         return list(known.set(known == "", None))

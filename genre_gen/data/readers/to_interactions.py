@@ -24,6 +24,8 @@ from genre_gen.errors import DataError
 
 UNKNOWN_ITEM = "item not in the catalog"
 """The kind of problem under which interactions with items that the item file lacks are counted."""
+REPEATED = "item more than once for one user"
+"""How a report calls interactions with an item that the user had before."""
 
 
 def to_interactions(table: Table, catalog: Catalog, domain: Domain, report: LoadReport) -> Interactions:
@@ -199,4 +201,4 @@ def _settle_duplicates(frame: _Checked, policy: str) -> None:
     kept = pl.col("pair").is_last_distinct() if policy == "keep_last" else pl.col("pair").is_first_distinct()
     again = records.select("record", again=~kept).sort("record")["again"]
     frame.records = frame.records.with_columns(again)
-    frame.drop(pl.col("again"), "item", "item more than once for one user", "duplicates")
+    frame.drop(pl.col("again"), "item", REPEATED, "duplicates")

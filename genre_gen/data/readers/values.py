@@ -25,8 +25,13 @@ def is_single(column: pl.Series) -> bool:
 
 
 def text(column: pl.Series) -> pl.Series:
-    """Return a column as stripped text, "" for missing values; whole numbers have no decimals, also as floats."""
-    return whole_numbers(column).cast(pl.String).fill_null("").str.strip_chars()
+    """Return a column as stripped text in the form NFC, "" for missing values; whole numbers have no decimals."""
+    return _composed(whole_numbers(column).cast(pl.String).fill_null("").str.strip_chars())
+
+
+def _composed(written: pl.Series) -> pl.Series:
+    is_ascii = written.str.len_bytes().sum() == written.str.len_chars().sum()
+    return written if is_ascii else written.str.normalize("NFC")
 
 
 def whole_numbers(column: pl.Series) -> pl.Series:
@@ -68,7 +73,7 @@ def labels(column: pl.Series, separator: str) -> pl.Series:
     Texts are lists in brackets, such as ``['Drama', 'Crime']``, or have labels between separators.
     """
     given = lists(column) if is_list(column) else _separated(text(column), separator)
-    part = pl.element().cast(pl.String).str.strip_chars()
+    part = pl.element().cast(pl.String).str.strip_chars().str.normalize("NFC")
     frame = given.alias("labels").to_frame()
     cleaned = pl.col("labels").list.eval(part.filter(part.is_not_null() & (part != "")).unique(maintain_order=True))
     return frame.select(cleaned.fill_null([])).to_series()

@@ -207,7 +207,7 @@ class Law:
         return result
 
     def _without_successors(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
-        """Return the probabilities of all items but for the part of successors, and the weight of that part."""
+        """Return the probabilities of all items except for the part of successors, and the weight of that part."""
         belief, left = self._beliefs(rows)
         general, fits, follows = self._weights(len(rows))
         weights = belief / left  # of each cluster's mixture, once seen items are excluded

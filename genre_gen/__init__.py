@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from genre_gen.blending.tuned import TunedSettings
     from genre_gen.data.catalog import Catalog, Item
     from genre_gen.data.dataset import Dataset
-    from genre_gen.data.interactions import History, Interactions
+    from genre_gen.data.history import History
+    from genre_gen.data.interactions import Interactions
     from genre_gen.data.splits import Case, Split
     from genre_gen.domain import Domain
     from genre_gen.errors import GenreGenError

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from genre_gen.data.batches import batches, histories_at_a_time
-from genre_gen.data.interactions import History, allowed_items
+from genre_gen.data.history import History, allowed_items
 from genre_gen.data.splits import Case
 from genre_gen.errors import UsageError
 

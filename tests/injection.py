@@ -27,7 +27,8 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from genre_gen.codes import atomic
 from genre_gen.data.catalog import Catalog, Item, Value
-from genre_gen.data.interactions import History, Interactions, Reviews
+from genre_gen.data.history import History
+from genre_gen.data.interactions import Interactions, Reviews
 from genre_gen.data.readers import load_data
 from genre_gen.domain import Domain
 from genre_gen.downloads.models import find_model

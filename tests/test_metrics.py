@@ -12,7 +12,7 @@ from scipy import sparse
 from sklearn.metrics import mean_absolute_error, mean_squared_error, ndcg_score
 
 from genre_gen import metrics
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.errors import UsageError
 
 

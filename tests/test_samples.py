@@ -11,7 +11,7 @@ import pytest
 from genre_gen.collaborative.popularity import Popularity
 from genre_gen.collaborative.sequential_rules import SequentialRules
 from genre_gen.data.catalog import Catalog
-from genre_gen.data.interactions import allowed_items
+from genre_gen.data.history import allowed_items
 from genre_gen.data.readers import Data, load_data
 from genre_gen.data.splits import leave_one_out
 from genre_gen.domain import Domain

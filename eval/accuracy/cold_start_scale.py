@@ -23,7 +23,7 @@ from eval.bench.cases import Bench
 from eval.bench.results import record, table
 from eval.bench.script import new_parser, say, script
 from genre_gen.collaborative import TextKNN
-from genre_gen.data.interactions import History, allowed_items
+from genre_gen.data.history import History, allowed_items
 from genre_gen.data.splits import Case, hold_out_last, leave_one_out, sample_cases
 from genre_gen.evaluation.baselines import GENRE, LLM_ALONE, mixtures, scorers
 from genre_gen.evaluation.protocol import Mixture, Scorer

@@ -21,7 +21,7 @@ from eval.bench.results import record, table
 from eval.bench.script import new_parser, say, script
 from genre_gen.collaborative import SequentialRules, TextKNN
 from genre_gen.collaborative.base import history_matrix
-from genre_gen.data.interactions import History, allowed_items
+from genre_gen.data.history import History, allowed_items
 from genre_gen.data.splits import Case, sample_cases
 from genre_gen.domain import CodeSettings, Domain
 from genre_gen.downloads.models import ensure_model

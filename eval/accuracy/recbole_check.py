@@ -31,7 +31,8 @@ from eval.bench.results import record, table
 from eval.bench.script import new_parser, script
 from eval.models.implicit_models import BPR
 from genre_gen.collaborative import Ease, ItemKNN, Popularity
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.history import History
+from genre_gen.data.interactions import Interactions
 from genre_gen.data.splits import Split
 from genre_gen.errors import ConfigError
 from genre_gen.evaluation.protocol import Scorer, evaluate_scorers

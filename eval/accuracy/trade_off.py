@@ -24,7 +24,7 @@ from eval.bench.plots import BLUE, new_figure, save
 from eval.bench.results import record, table
 from eval.bench.script import new_parser, say, script
 from genre_gen.blending.rerank import METHODS, rerank
-from genre_gen.data.interactions import allowed_items
+from genre_gen.data.history import allowed_items
 from genre_gen.data.labels import Labels
 from genre_gen.data.splits import Case, Split
 from genre_gen.domain import RerankSettings

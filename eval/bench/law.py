@@ -24,7 +24,8 @@ from scipy import sparse
 
 from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.dataset import Dataset
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.history import History
+from genre_gen.data.interactions import Interactions
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
 from genre_gen.new_domain.domain_toml import sized_settings

@@ -27,7 +27,7 @@ from eval.bench.script import new_parser, script
 from eval.decoding.beam_search import beam_search
 from eval.decoding.peers import beam_options
 from eval.decoding.stores import NestedDicts
-from genre_gen.data.interactions import allowed_items
+from genre_gen.data.history import allowed_items
 from genre_gen.data.splits import Case, leave_one_out
 from genre_gen.decoding.search import search
 from genre_gen.llm.export import to_transformers

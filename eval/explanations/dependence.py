@@ -29,7 +29,7 @@ from eval.bench.script import at_least_one, new_parser, script
 from eval.explanations.measures import User, allowed_of, changes_of, cited_items, rates, variety
 from eval.explanations.truth import STYLES, Said, answers, load, measured
 from genre_gen.collaborative import SVD
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.evaluation.significance import interval
 from genre_gen.explain.attribution import RECENT, Attributor
 from genre_gen.recommender.state import RecommenderState

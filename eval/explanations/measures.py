@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from eval.explanations.truth import Said, checker_of
 from genre_gen.data.filters import Filters
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.evaluation.significance import interval
 from genre_gen.explain.check import Checker
 from genre_gen.explain.claims import ScoreClaims

@@ -23,7 +23,7 @@ from typing import Any
 from eval.bench.results import record, table
 from eval.bench.script import new_parser, script
 from genre_gen.collaborative import SVD
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.data.titles import article_first
 from genre_gen.explain.check import Checker
 from genre_gen.explain.claims import ScoreClaims

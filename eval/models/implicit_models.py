@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from genre_gen.collaborative.base import history_matrix
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.history import History
+from genre_gen.data.interactions import Interactions
 from genre_gen.errors import ConfigError, UsageError
 
 

@@ -27,7 +27,7 @@ from eval.bench.cases import named_split
 from eval.bench.results import finite, p_text, record, table
 from eval.bench.script import new_parser, script
 from genre_gen.blending.blend import Blend
-from genre_gen.data.interactions import allowed_items
+from genre_gen.data.history import allowed_items
 from genre_gen.data.labels import Labels
 from genre_gen.data.splits import Case
 from genre_gen.errors import UsageError

@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from eval.bench.plots import new_figure, save
 from eval.bench.results import read, record, table
 from eval.bench.script import new_parser, say, script
-from genre_gen.data.interactions import History, allowed_items
+from genre_gen.data.history import History, allowed_items
 from genre_gen.data.splits import Case, leave_one_out
 from genre_gen.decoding.decoders import decoder_of
 from genre_gen.domain import ServingSettings

@@ -33,7 +33,7 @@ from torch import nn
 from eval.bench.results import record, table
 from eval.bench.script import new_parser, script
 from eval.serving.quantization import quantized
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.decoding.onednn import PrepackedLinear, is_faster, prepack
 from genre_gen.decoding.search import search
 from genre_gen.llm.generator import ItemGenerator

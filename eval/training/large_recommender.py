@@ -23,7 +23,7 @@ from eval.bench.results import record, table
 from eval.bench.script import assignments, at_least_one, new_parser, say, script
 from eval.training.large_catalog import SIZES, shape, started
 from eval.training.llm_alone import ALONE, WARM_UP, peak_gigabytes, stepping
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.data.splits import Split, sample_cases
 from genre_gen.evaluation.baselines import GENRE, LLM_ALONE, WITHOUT_LLM
 from genre_gen.metrics import case_ranks, ndcg_at

@@ -29,7 +29,8 @@ from genre_gen.collaborative.ease_weights import DenseWeights
 from genre_gen.collaborative.together import seen_matrix
 from genre_gen.data.batches import batches
 from genre_gen.data.dataset import Dataset
-from genre_gen.data.interactions import Interactions, allowed_items
+from genre_gen.data.history import allowed_items
+from genre_gen.data.interactions import Interactions
 from genre_gen.training.distillation import SoftTargets, Teacher
 
 WEIGHTS = {"sequential_rules": 0.3, "ease": 0.2, "item_knn": 0.1, "text_knn": 0.1, "popularity": 0.1, "svd": 0.2}

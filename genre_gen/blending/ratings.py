@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from genre_gen.collaborative import RATERS, RatingBlend, RatingModel
 from genre_gen.data.batches import batches
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.history import History
+from genre_gen.data.interactions import Interactions
 from genre_gen.data.splits import Case
 from genre_gen.domain import Domain
 from genre_gen.errors import DecodingError, UsageError

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.blending.quotas import Quotas, best_within
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.data.labels import Labels
 from genre_gen.domain import RerankSettings
 from genre_gen.errors import ConfigError

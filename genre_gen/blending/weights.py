@@ -12,7 +12,7 @@ from scipy import optimize
 
 from genre_gen.blending.blend import Blend, blended
 from genre_gen.data.batches import batches, histories_at_a_time
-from genre_gen.data.interactions import History, allowed_items
+from genre_gen.data.history import History, allowed_items
 from genre_gen.data.splits import Case, sample_cases
 from genre_gen.errors import UsageError
 from genre_gen.metrics import ndcg_at

@@ -13,7 +13,8 @@ from scipy import sparse
 
 from genre_gen.collaborative.prefixes import AsHistories, PrefixScorer
 from genre_gen.data.catalog import Catalog
-from genre_gen.data.interactions import History, Interactions, check_rows
+from genre_gen.data.history import History, check_rows
+from genre_gen.data.interactions import Interactions
 from genre_gen.data.splits import Case
 from genre_gen.folders.arrays import expect
 

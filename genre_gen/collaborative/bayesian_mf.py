@@ -21,7 +21,8 @@ from genre_gen.collaborative.prefixes import PrefixScorer
 from genre_gen.collaborative.rating_model import Duplicates, RatingModel, too_large
 from genre_gen.collaborative.running_ridge import Factorisation, FoldedPrefixes
 from genre_gen.data.batches import batches
-from genre_gen.data.interactions import History, Interactions, check_rows
+from genre_gen.data.history import History, check_rows
+from genre_gen.data.interactions import Interactions
 from genre_gen.errors import ConfigError, DataError
 
 Matrix = NDArray[np.float64]

@@ -13,7 +13,8 @@ from scipy import sparse
 from genre_gen.collaborative.base import CollaborativeModel, history_matrix
 from genre_gen.collaborative.running_sums import RunningSums
 from genre_gen.data.batches import batches
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.history import History
+from genre_gen.data.interactions import Interactions
 
 Weights: TypeAlias = NDArray[np.float32] | sparse.csr_matrix
 """The weights of some items, ``[len(rows), n_items]``: dense, or sparse where most are 0."""

@@ -16,7 +16,8 @@ from scipy import sparse
 
 from genre_gen.collaborative.base import csr_arrays, csr_from
 from genre_gen.collaborative.rating_model import Duplicates, RatingModel, too_large
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.history import History
+from genre_gen.data.interactions import Interactions
 from genre_gen.errors import ConfigError, DataError
 
 MAX_ITEMS = 10_000

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from genre_gen.collaborative.base import CollaborativeModel, rows_of
 from genre_gen.collaborative.prefixes import Constant, PrefixScorer
-from genre_gen.data.interactions import History, Interactions, check_rows
+from genre_gen.data.history import History, check_rows
+from genre_gen.data.interactions import Interactions
 from genre_gen.errors import ConfigError, DataError
 from genre_gen.folders.arrays import expect
 

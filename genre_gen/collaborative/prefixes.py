@@ -16,7 +16,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.history import History
+from genre_gen.data.interactions import Interactions
 
 LOOKBACK = 1000
 """The number of most recent interactions of a prefix that a model without a scorer of its own is given."""

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.collaborative.rating_model import RatingModel
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.history import History
+from genre_gen.data.interactions import Interactions
 from genre_gen.errors import DataError, UsageError
 
 Ratings = NDArray[np.float64]

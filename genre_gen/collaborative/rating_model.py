@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.collaborative.base import CollaborativeModel, ModelContext, rows_of
-from genre_gen.data.interactions import History, Interactions, check_rows
+from genre_gen.data.history import History, check_rows
+from genre_gen.data.interactions import Interactions
 from genre_gen.errors import ConfigError, DataError, UsageError
 from genre_gen.folders.arrays import expect
 

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.collaborative.base import EpochModel, rows_of
-from genre_gen.data.interactions import History, Interactions, check_rows
+from genre_gen.data.history import History, check_rows
+from genre_gen.data.interactions import Interactions
 from genre_gen.data.splits import Case
 from genre_gen.errors import ConfigError, UsageError
 from genre_gen.folders.arrays import expect

@@ -20,7 +20,8 @@ from genre_gen.collaborative.base import rows_of
 from genre_gen.collaborative.prefixes import PrefixScorer
 from genre_gen.collaborative.rating_model import Duplicates, Prediction, RatingModel, SurpriseData, by_row, ridge
 from genre_gen.collaborative.running_ridge import Factorisation, FoldedPrefixes
-from genre_gen.data.interactions import History, Interactions, check_rows
+from genre_gen.data.history import History, check_rows
+from genre_gen.data.interactions import Interactions
 from genre_gen.errors import ConfigError
 from genre_gen.folders.arrays import expect, json_in, texts
 

@@ -16,7 +16,7 @@ import numpy as np
 from genre_gen.collaborative.rating_model import SurpriseData, by_row
 from genre_gen.collaborative.running_ridge import Factorisation
 from genre_gen.collaborative.svd import SVD, Taste
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 
 
 class SVDpp(SVD):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
-import sys
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,17 +21,20 @@ def check_count(value: object, name: str, remedy: str, least: int = 1) -> int:
     """Return a whole number of at least ``least``; raises UsageError that ends with the remedy."""
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise UsageError(f"{name} = {quoted(value)}; give a whole number")
-    if not -LARGEST <= value <= LARGEST:
+    number = int(value)
+    if abs(number) > LARGEST:
         raise UsageError(f"{name} is beyond {LARGEST:,}; {remedy}")
-    if value < least:
-        raise UsageError(f"{name} = {value}; {remedy}")
-    return int(value)
+    if number < least:
+        raise UsageError(f"{name} = {number}; {remedy}")
+    return number
 
 
 def check_number(value: object, name: str, remedy: str) -> float:
     """Return a finite number; raises UsageError that ends with the remedy."""
-    if isinstance(value, Real) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:  # nan is not
-        return float(value)
+    if isinstance(value, Real) and not isinstance(value, bool):
+        with suppress(OverflowError):
+            if math.isfinite(number := float(value)):
+                return number
     raise UsageError(f"{name} = {quoted(value)}; {remedy}")
 
 

@@ -91,7 +91,7 @@ class Hidden:
         hidden = self._take(self.places <= stop)
         return Hidden(hidden.rows, np.maximum(hidden.places - start, 0), hidden.times)
 
-    def until(self, moment: int) -> Hidden:
+    def until(self, moment: float) -> Hidden:
         """Return what was hidden by a moment; all of it if there are no times."""
         return self if self.times is None else self._take(self.times <= moment)
 

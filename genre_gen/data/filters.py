@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from genre_gen.data.arguments import LARGEST, check_count
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.filter_expression import evaluate
-from genre_gen.data.interactions import History, check_rows
+from genre_gen.data.history import History, check_rows
 from genre_gen.errors import UnknownItemError, UsageError, quoted
 
 

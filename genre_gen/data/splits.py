@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from genre_gen.data.arguments import check_choice, check_number, check_path, check_type
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.frames import Library, in_library
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.history import History
+from genre_gen.data.interactions import Interactions
 from genre_gen.errors import DataError, UsageError
 
 Part: TypeAlias = Literal["validation", "test"]

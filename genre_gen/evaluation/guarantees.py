@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.data.catalog import Catalog
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.errors import UsageError
 from genre_gen.evaluation.rule_promises import RulePromises
 from genre_gen.recommender.requests import BOOST

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from genre_gen import metrics
 from genre_gen.data.arguments import check_count
 from genre_gen.data.batches import batches, histories_at_a_time
-from genre_gen.data.interactions import History, Interactions, allowed_items
+from genre_gen.data.history import History, allowed_items
+from genre_gen.data.interactions import Interactions
 from genre_gen.data.labels import Labels
 from genre_gen.data.normal_form import composed
 from genre_gen.data.splits import NO_CASES, Case, Part, Split

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from genre_gen.blending.blend import Blend
 from genre_gen.data.catalog import Catalog, Item
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.explain.facts import named, pairs_of
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from genre_gen.data.catalog import Catalog
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.history import History
+from genre_gen.data.interactions import Interactions
 from genre_gen.data.knowledge import Knowledge
 from genre_gen.domain import Domain
 from genre_gen.explain.claims import EXACT, ROUNDED, Claim, Recount, ScoreClaims, agree, covered, every_rating, part_of

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
 
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.history import History
+from genre_gen.data.interactions import Interactions
 from genre_gen.data.knowledge import Knowledge
 
 ROUNDED = 0.05 + 1e-6  # how far a number shown with one decimal may be from the true one

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from genre_gen.blending.blend import EXPECTED
 from genre_gen.data.catalog import Catalog, Item
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.errors import UsageError
 from genre_gen.explain.attribution import Attributor
 from genre_gen.explain.claims import EXACT, HUNDREDTH, Ordered, ScoreClaims

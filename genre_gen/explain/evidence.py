@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.data.catalog import Catalog
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.history import History
+from genre_gen.data.interactions import Interactions
 from genre_gen.data.knowledge import Knowledge
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from genre_gen.data.history import History
 from genre_gen.data.html_table import html_block, html_text
-from genre_gen.data.interactions import History
 from genre_gen.explain.claims import ScoreClaims
 from genre_gen.explain.evidence import Evidence
 from genre_gen.explain.facts import Fact

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.data.catalog import Catalog
+from genre_gen.data.history import History
 from genre_gen.data.html_table import html_block, html_table, html_text
-from genre_gen.data.interactions import History
 from genre_gen.domain import Domain
 from genre_gen.explain.facts import pairs_of
 from genre_gen.explain.text import plain

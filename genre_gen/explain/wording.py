@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.errors import PromptError
 from genre_gen.explain.evidence import Evidence
 from genre_gen.explain.facts import Fact, Kind, Reason

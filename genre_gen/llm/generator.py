@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genre_gen.data.interactions import History, allowed_items
+from genre_gen.data.history import History, allowed_items
 from genre_gen.decoding.decoders import decoder_of
 from genre_gen.decoding.prefix_cache import tensors_of
 from genre_gen.decoding.search import StepModel, score_items, search, search_many

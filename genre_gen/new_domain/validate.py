@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from genre_gen.codes import atomic
-from genre_gen.data.interactions import allowed_items
+from genre_gen.data.history import allowed_items
 from genre_gen.data.order import OrderShares
 from genre_gen.data.printable import padded, width_of
 from genre_gen.data.readers import Data, load_data

@@ -7,7 +7,7 @@ is trained for use: the models are the simplest of their kind, and only the diff
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,8 @@ from genre_gen.collaborative.item_knn import ItemKNN
 from genre_gen.collaborative.popularity import Popularity
 from genre_gen.collaborative.sequential_rules import SequentialRules
 from genre_gen.data.catalog import Catalog
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.history import History
+from genre_gen.data.interactions import Interactions
 from genre_gen.data.splits import Case
 from genre_gen.metrics import case_ranks, ndcg_at
 from genre_gen.new_domain.leaks import leaks
@@ -80,7 +81,7 @@ class DataWorth:
     last_ties: float | None = None
     ascending: float = 0.0
     leaks: tuple[str, ...] = ()
-    verdict: str = field(default="")
+    verdict: str = ""
 
     @property
     def sequential(self) -> bool:
@@ -139,8 +140,9 @@ def data_worth(catalog: Catalog, interactions: Interactions, dropped: int = 0, s
         measured |= _counts(train, tested, share > SEEN_AGAIN) | _order(train, tested, share > SEEN_AGAIN, rng)
     texts, texts_sure = _texts(catalog, sample, rng)
     worth = DataWorth(len(sample.users), len(sample), len(tested), texts=texts, texts_sure=texts_sure, ties=ties,
-                      last_ties=last_ties, leaks=found, **measured)  # fmt: skip
-    return DataWorth(**{**vars(worth), "verdict": verdict(worth)})
+                      last_ties=last_ties, leaks=found)  # fmt: skip
+    worth = replace(worth, **measured)  # type: ignore[arg-type]
+    return replace(worth, verdict=verdict(worth))
 
 
 SEEN_AGAIN = 0.05

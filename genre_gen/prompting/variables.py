@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from genre_gen.data.catalog import Catalog, Value
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.languages.resolved import DomainLanguage
 from genre_gen.prompting.pieces import Code
 

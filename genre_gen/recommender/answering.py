@@ -18,7 +18,7 @@ from genre_gen.collaborative import SVD
 from genre_gen.data.arguments import check_type
 from genre_gen.data.batches import histories_at_a_time
 from genre_gen.data.filters import Allowed, Filters, check_n
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.errors import DecodingError, UsageError, quoted
 from genre_gen.query.parsed import ParsedQuery
 from genre_gen.ranking import Ranking

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import polars as pl
 
 from genre_gen.data.filters import Filters, check_n
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.data.splits import Part, leave_one_out
 from genre_gen.data.writers import write_lists
 from genre_gen.errors import DataError, UsageError

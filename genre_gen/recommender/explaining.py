@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from genre_gen.data.arguments import check_count
 from genre_gen.data.filters import Filters
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.errors import UsageError
 from genre_gen.explain.attribution import Attribution
 from genre_gen.explain.comparison import Comparison, Counterfactual, describe

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.event_settings import USUAL_COLUMNS as USUAL_EVENTS
 from genre_gen.data.filters import rows_of
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.data.readers.amounts import ratings as read_ratings
 from genre_gen.data.readers.dates import LAST_SECOND, likely_unit, read_times
 from genre_gen.data.readers.events import hidden_items, settle_events

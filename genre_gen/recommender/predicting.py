@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from genre_gen.blending.ratings import LLM
 from genre_gen.data.catalog import Item
 from genre_gen.data.filters import check_n
+from genre_gen.data.history import History
 from genre_gen.data.html_table import html_block, html_table, html_text
-from genre_gen.data.interactions import History
 from genre_gen.errors import UsageError
 from genre_gen.recommender.requests import Recommendation, Recommendations
 from genre_gen.recommender.state import RecommenderState

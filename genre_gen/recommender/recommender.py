@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
 
     from genre_gen.blending.tuned import TunedSettings
-    from genre_gen.data.interactions import History
+    from genre_gen.data.history import History
     from genre_gen.data.splits import Part, Split
     from genre_gen.evaluation.report import Report
     from genre_gen.explain.attribution import Attribution

@@ -13,9 +13,10 @@ import numpy as np
 from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.filters import rows_of
 from genre_gen.data.frames import Frame, Library, in_library, is_frame
+from genre_gen.data.history import History
 from genre_gen.data.html_table import html_block, html_table, html_text
 from genre_gen.data.ids import other_form
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.interactions import Interactions
 from genre_gen.data.moments import to_moment, to_time
 from genre_gen.data.printable import about
 from genre_gen.errors import UnknownUserError, UsageError, quoted

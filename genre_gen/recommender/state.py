@@ -20,7 +20,8 @@ from genre_gen.blending.ratings import Raters
 from genre_gen.blending.tuned import Ended, TunedSettings
 from genre_gen.collaborative import SVD, CollaborativeModel, RatingModel
 from genre_gen.data.catalog import Catalog
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.history import History
+from genre_gen.data.interactions import Interactions
 from genre_gen.data.knowledge import Knowledge
 from genre_gen.data.labels import Labels
 from genre_gen.data.summary import DataSummary

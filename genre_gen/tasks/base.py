@@ -15,7 +15,8 @@ from scipy import sparse
 
 from genre_gen.collaborative.text_knn import similar_texts
 from genre_gen.data.catalog import Catalog
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.history import History
+from genre_gen.data.interactions import Interactions
 from genre_gen.domain import Domain
 from genre_gen.languages.resolved import DomainLanguage
 from genre_gen.prompting.book import PromptBook

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.metrics import ndcg_at, recall_at
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.spans import Prompt

@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.history import History
+from genre_gen.data.interactions import Interactions
 from genre_gen.metrics import mae, rmse
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.spans import Prompt

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.tasks.base import TaskData
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.prompting.variables import Entry
 from genre_gen.tasks.answers import Metric, accuracy, label_f1
 from genre_gen.tasks.base import TaskData, WordTask

@@ -24,7 +24,8 @@ from genre_gen.collaborative.embeddings import cooccurrence_embeddings
 from genre_gen.collaborative.negatives import FULL_UP_TO, NEGATIVES, NegativeSampler
 from genre_gen.data.batches import batches, histories_at_a_time
 from genre_gen.data.catalog import Catalog
-from genre_gen.data.interactions import Interactions, allowed_items
+from genre_gen.data.history import allowed_items
+from genre_gen.data.interactions import Interactions
 from genre_gen.data.splits import Case, sample_cases
 from genre_gen.decoding.onednn import forget_prepacked
 from genre_gen.domain import CodeSettings, Domain

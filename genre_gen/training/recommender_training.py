@@ -19,7 +19,8 @@ from genre_gen.blending.tuned import Ended, Steps, TunedSettings
 from genre_gen.blending.weights import fit_blends
 from genre_gen.collaborative import ModelContext
 from genre_gen.data.arguments import check_path, check_type
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.history import History
+from genre_gen.data.interactions import Interactions
 from genre_gen.data.knowledge import Knowledge
 from genre_gen.data.splits import NO_CASES, Split, check_split
 from genre_gen.domain import Domain

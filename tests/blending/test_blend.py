@@ -14,7 +14,7 @@ from genre_gen.blending import blend as blend_module
 from genre_gen.blending import weights as weights_module
 from genre_gen.blending.blend import EXPECTED, Blend, shares, standardised
 from genre_gen.blending.weights import Pool, choose_weights, fit_blend, fit_blends
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.data.splits import Case
 from genre_gen.errors import ConfigError, UsageError
 

@@ -5,7 +5,8 @@ import pytest
 
 from genre_gen.blending.ratings import FEW, LLM, Raters, fit_raters, scale_of, tune_rating_blend
 from genre_gen.collaborative import SVD, RatingBlend
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.history import History
+from genre_gen.data.interactions import Interactions
 from genre_gen.data.splits import Case
 from genre_gen.errors import DecodingError, UsageError
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from genre_gen.blending.rerank import METHODS, calibrated, cosine, mmr, relative, rerank
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.data.labels import Labels
 from genre_gen.domain import Domain, RerankSettings
 from genre_gen.errors import ConfigError

@@ -24,7 +24,8 @@ from genre_gen.collaborative import (
 from genre_gen.collaborative.base import check_fitted, history_matrix
 from genre_gen.collaborative.item_knn import CELLS, parts, strongest
 from genre_gen.collaborative.together import seen_matrix
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.history import History
+from genre_gen.data.interactions import Interactions
 from genre_gen.errors import CheckpointError, ConfigError, DataError, UsageError
 from genre_gen.folders.arrays import contents_of
 

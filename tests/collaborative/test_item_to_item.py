@@ -7,7 +7,8 @@ from genre_gen.collaborative import Ease, ItemKNN, SequentialRules, TextKNN, ite
 from genre_gen.collaborative.ease_weights import DenseWeights, UserWeights
 from genre_gen.collaborative.item_to_item import ItemToItem
 from genre_gen.collaborative.together import seen_matrix
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.history import History
+from genre_gen.data.interactions import Interactions
 
 N = 30
 MAKERS = {

@@ -11,7 +11,7 @@ import pytest
 
 from genre_gen.collaborative import RATERS, SVD, BayesianMF, KNNBaseline, RatingBlend, SVDpp
 from genre_gen.collaborative.rating_blend import rate_all
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.errors import ConfigError, DataError, UsageError
 from tests.collaborative.test_collaborative import N, Questions, checkerboard, log
 

@@ -13,7 +13,8 @@ from genre_gen.collaborative import sasrec as module
 from genre_gen.collaborative.sasrec import EPOCHS
 from genre_gen.collaborative.sasrec_network import NO_TARGET, Windows
 from genre_gen.data.catalog import Catalog, Item
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.history import History
+from genre_gen.data.interactions import Interactions
 from genre_gen.data.splits import leave_one_out
 from genre_gen.errors import ConfigError, UsageError
 

@@ -8,7 +8,8 @@ import pytest
 from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.events import EventKinds, Hidden, HiddenItems
 from genre_gen.data.filters import Filters
-from genre_gen.data.interactions import History, Interactions, allowed_items
+from genre_gen.data.history import History, allowed_items
+from genre_gen.data.interactions import Interactions
 from genre_gen.data.splits import global_time, hold_out_last, leave_one_out
 from genre_gen.data.summary import DataSummary
 from genre_gen.errors import UsageError

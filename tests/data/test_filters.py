@@ -3,7 +3,7 @@ import pytest
 
 from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.filters import Filters, check_n, rows_of
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.errors import FilterError, UnknownItemError, UsageError
 
 CATALOG = Catalog(

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.history import History
+from genre_gen.data.interactions import Interactions
 from genre_gen.errors import DataError, UnknownUserError, UsageError
 
 N_ITEMS = 6

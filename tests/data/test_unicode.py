@@ -8,7 +8,8 @@ import pytest
 
 from genre_gen import Catalog, Dataset, Domain, Item
 from genre_gen.data.filters import Filters
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.history import History
+from genre_gen.data.interactions import Interactions
 from genre_gen.data.labels import Labels
 from genre_gen.data.moments import to_moment
 from genre_gen.data.readers import amounts, dates, values

@@ -3,7 +3,8 @@ import pytest
 from eval_data import ITEMS, cycles
 
 from eval.models import implicit_models, surprise_models
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.history import History
+from genre_gen.data.interactions import Interactions
 from genre_gen.errors import DataError
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.data.labels import Labels
 from genre_gen.data.splits import Case
 from genre_gen.errors import UsageError

@@ -7,7 +7,7 @@ import pytest
 
 from genre_gen.blending.blend import Blend
 from genre_gen.data.filters import Filters
-from genre_gen.data.interactions import allowed_items
+from genre_gen.data.history import allowed_items
 from genre_gen.explain.attribution import Attributor
 from genre_gen.explain.check import Checker
 from genre_gen.explain.claims import ScoreClaims

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from genre_gen.data.catalog import Catalog, Item
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.history import History
+from genre_gen.data.interactions import Interactions
 from genre_gen.explain.check import Checker
 from genre_gen.explain.facts import Fact
 from tests.explain.test_evidence import ALIEN, ALIENS, ANNIE, CATALOG, DATA, DOMAIN, HEAT, SOLARIS, history

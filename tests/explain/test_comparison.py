@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from genre_gen.blending.blend import Blend
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.errors import UsageError
 from genre_gen.explain.attribution import Attributor
 from genre_gen.explain.check import Checker

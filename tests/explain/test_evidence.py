@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genre_gen.data.catalog import Catalog, Item
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.history import History
+from genre_gen.data.interactions import Interactions
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
 from genre_gen.explain.check import Checker

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.explain.profile import LabelShare, Profiler, UsualRange
 from tests.explain.books import SHIPPED, shipped_book
 from tests.explain.test_evidence import ALIEN, ALIENS, ANNIE, CATALOG, DATA, DOMAIN, HEAT, SOLARIS, UNRATED, history

@@ -13,7 +13,8 @@ from llguidance import LLMatcher, grammar_from
 from llguidance.hf import from_tokenizer
 
 from genre_gen.data.catalog import Catalog, Item
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.history import History
+from genre_gen.data.interactions import Interactions
 from genre_gen.data.knowledge import Knowledge
 from genre_gen.domain import Domain
 from genre_gen.downloads.paths import assets_folder

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.explain.explainer import Explainer
 from genre_gen.explain.facts import Fact
 from genre_gen.explain.free import correct, free_checker

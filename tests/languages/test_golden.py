@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.domain import Domain
 from genre_gen.explain.wording import Sentences
 from genre_gen.prompting.book import PromptBook

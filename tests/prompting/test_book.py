@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genre_gen.data.catalog import Catalog, Item
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.errors import PromptError
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.budget import Budget, spending

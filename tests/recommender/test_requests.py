@@ -9,7 +9,7 @@ from fakes import altered, assert_alike, rows_of, scores_of
 
 from genre_gen import Interactions, Recommender, Request
 from genre_gen.blending.blend import Blend
-from genre_gen.data.interactions import History
+from genre_gen.data.history import History
 from genre_gen.errors import FilterError, UnknownItemError, UnknownUserError, UsageError
 from genre_gen.recommender.requests import STRANGER, history_of
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from tiny_training import book_of, tiny_llm
 
-from genre_gen.data.interactions import History, Interactions, Reviews
+from genre_gen.data.history import History
+from genre_gen.data.interactions import Interactions, Reviews
 from genre_gen.data.splits import leave_one_out
 from genre_gen.llm.fingerprint import weights_fingerprint
 from genre_gen.tasks import TaskData

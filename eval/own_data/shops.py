@@ -166,7 +166,7 @@ def retail_rocket_properties() -> Shape:
         return "--interactions", "events.csv"
 
     options = ("--items", "item_properties_part1.csv", "--interactions", "events.csv")
-    refusal = Refusal("several lines for an item.*leave the file out", without)
+    refusal = Refusal("several lines for an item.*leave it out", without)
     return Shape("retail-rocket-properties", files, options, shape.right, refusal)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -37,10 +37,27 @@ class OrderShares:
 
     @classmethod
     def of(cls, interactions: Interactions, catalog: Catalog) -> Self:
-        """Count the steps of all histories."""
-        same = np.diff(interactions.owners) == 0
-        undecided = same if interactions.times is None else same & (np.diff(interactions.times) == 0)
-        steps = np.diff(_places(catalog)[interactions.rows])[undecided]
+        """Count the steps of all histories, whose times are whole seconds."""
+        return cls._of(interactions.owners, interactions.times, _places(catalog)[interactions.rows])
+
+    @classmethod
+    def loaded(cls, interactions: Interactions, catalog: Catalog, records: pl.DataFrame) -> Self:
+        """Count the steps of histories with the times that decided their order, which may have fractions of seconds.
+
+        ``records`` are the interactions in the order of the file: ``user``, ``row`` and, if it decided, ``exact_time``.
+        """
+        if "exact_time" not in records.columns:
+            return cls.of(interactions, catalog)
+        users = pl.col("user").rank("dense").alias("owner")
+        log = records.select(users, "exact_time", "row").sort("owner", "exact_time", maintain_order=True)
+        owners, times, rows = (log[name].to_numpy() for name in ("owner", "exact_time", "row"))
+        return cls._of(owners.astype(np.int64), times, _places(catalog)[rows])
+
+    @classmethod
+    def _of(cls, owners: NDArray[np.int64], times: NDArray[Any] | None, places: NDArray[np.int64]) -> Self:
+        same = np.diff(owners) == 0
+        undecided = same if times is None else same & (np.diff(times) == 0)
+        steps = np.diff(places)[undecided]
         most = max(1, len(steps))
         return cls(
             int(same.sum()),
@@ -60,13 +77,12 @@ class OrderShares:
         return f"{self.ties:.0%} of {self.steps:,} steps within users tie in time and keep the file's order, {shown}"
 
 
-def order_remark(interactions: Interactions, catalog: Catalog, records: pl.DataFrame) -> str:
+def order_remark(shares: OrderShares, records: pl.DataFrame) -> str:
     """Return one line if the order of histories is probably not the order in time, "" if there is no sign of that.
 
     ``records`` are the interactions in the order of the file, with a column ``user``, and ``time`` if any.
     """
     timed = "time" in records.columns
-    shares = OrderShares.of(interactions, catalog)
     if shares.undecided < _STEPS:
         return ""
     direction = "higher" if shares.ascending >= _SORTED else "lower" if shares.descending >= _SORTED else ""

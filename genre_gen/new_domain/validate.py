@@ -135,7 +135,7 @@ def _count(result: DomainCheck, domain: Domain, data: Data) -> None:
         "users": f"{len(lengths):,}, {int((lengths < 2).sum()):,} of them with less than two items",  # noqa: PLR2004
         "interactions": f"{len(interactions):,}, {np.median(lengths):g} a user (median), {lengths.max()} at most",
         "times": "none: the file's order is used" if interactions.times is None else _span(interactions.times),
-        "order": OrderShares.of(interactions, catalog).text(interactions.times is not None),
+        "order": (data.report.order or OrderShares.of(interactions, catalog)).text(interactions.times is not None),
     }
     if interactions.ratings is not None:
         given = interactions.ratings[~np.isnan(interactions.ratings)]

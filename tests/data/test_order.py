@@ -52,3 +52,13 @@ def test_shares(tmp_path):
     assert shares.text(timed=True).startswith("67% of 3 steps within users tie in time and keep the file's order, 50%")
     single = load(tmp_path, [("u", 1)], "user_id,item_id")
     assert OrderShares.of(single.interactions, single.catalog).text(timed=False) == "no user has two interactions"
+
+
+def test_fractions_of_seconds_decide_the_order_without_ties(tmp_path):
+    lines = [(user, item, f"2024-01-01T10:00:00.{999 - item:03}") for user in range(5) for item in ITEMS]
+    data = load(tmp_path, lines)
+    assert [data.catalog[row].id for row in data.interactions.history("1").rows[:2]] == ["39", "38"]
+    assert not data.report.remarks
+    assert data.report.order.text(timed=True) == "no two interactions of a user have the same time"
+    tied = load(tmp_path, [(user, item, when[:-1]) for user, item, when in lines])
+    assert data.report.order.ties < tied.report.order.ties < 1

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from genre_gen.data.order import OrderShares
 from genre_gen.data.readers.files import Problem, Table
 from genre_gen.errors import DataError
 
@@ -21,10 +22,14 @@ _INSTEAD = {
 
 @dataclass
 class LoadReport:
-    """The problems found while loading, in the order of the checks, and remarks on the data as a whole."""
+    """The problems found while loading, in the order of the checks, and remarks on the data as a whole.
+
+    ``order`` has the shares of the steps of histories by direction, once they are loaded.
+    """
 
     problems: list[Problem] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    order: OrderShares | None = None
 
     def __iter__(self) -> Iterator[Problem]:
         """Iterate over the problems."""

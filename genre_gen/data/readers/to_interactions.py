@@ -10,7 +10,7 @@ from genre_gen.data.event_settings import USUAL_COLUMNS
 from genre_gen.data.events import EventKinds
 from genre_gen.data.ids import all_whole, bare, tied
 from genre_gen.data.interactions import Interactions, Reviews
-from genre_gen.data.order import order_remark
+from genre_gen.data.order import OrderShares, order_remark
 from genre_gen.data.readers.amounts import ratings as read_ratings
 from genre_gen.data.readers.dates import LAST_SECOND, PER_SECOND, likely_unit, read_times
 from genre_gen.data.readers.events import hidden_items, settle_events
@@ -63,7 +63,8 @@ def to_interactions(table: Table, catalog: Catalog, domain: Domain, report: Load
         None if kinds is None else kinds.index(records["event"]),
         None if hiding is None else hidden_items(hiding, records),
     )
-    if remark := order_remark(interactions, catalog, records):
+    report.order = OrderShares.loaded(interactions, catalog, records)
+    if remark := order_remark(report.order, records):
         report.remarks.append(f"{table.file}: {remark}")
     return interactions
 

@@ -4,8 +4,9 @@
 
 What a user gets is measured: the blend of the language model and the collaborative models. Logs are drawn from a known
 law (`eval/bench/law.py`), each size in a process of its own. NDCG@10 of test users is compared with that of the law's
-own ranking, and with about the best that can be learned from the log: a ranking that knows all of the law but which items
-follow which, and counts that. Requests have the last ten items of a history. Their milliseconds are of the processor.
+own ranking, and with about the best that can be learned from the log: a ranking that knows all of the law but which
+items follow which, and counts that. Requests have the last ten items of a history. Their milliseconds are of the
+processor.
 """
 
 from __future__ import annotations

@@ -34,9 +34,7 @@ def test_sizes_of_catalogs_are_compared(run, tmp_path, entry, monkeypatch, capsy
     assert "| 10,000 | 400 |" in capsys.readouterr().out
 
 
-def test_recommenders_are_compared_with_the_law_and_with_what_the_log_tells(
-    run, tmp_path, entry, monkeypatch, capsys
-):
+def test_recommenders_are_compared_with_the_law_and_with_what_the_log_tells(run, tmp_path, entry, monkeypatch, capsys):
     def in_this_process(_, n_items, options, names):
         options.one = n_items
         return large_recommender.one(options)

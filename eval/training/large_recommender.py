@@ -4,8 +4,9 @@
 
 What a user gets is measured: the blend of the language model and the collaborative models. Logs are drawn from a known
 law (`eval/bench/law.py`), each size in a process of its own. NDCG@10 of test users is compared with that of the law's
-own ranking, and with the best that can be learned from the log: a ranking that knows all of the law but which items
-follow which, and counts that. Requests have the last ten items of a history. Their milliseconds are of the processor.
+own ranking, and with about the best that can be learned from the log: a ranking that knows all of the law but which
+items follow which, and counts that. Requests have the last ten items of a history. Their milliseconds are of the
+processor.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -21,15 +23,18 @@ import numpy as np
 from eval.bench.law import Law
 from eval.bench.results import record, table
 from eval.bench.script import assignments, at_least_one, new_parser, say, script
+from eval.bench.stages import replaced
 from eval.training.large_catalog import SIZES, shape, started
 from eval.training.llm_alone import ALONE, WARM_UP, peak_gigabytes, stepping
+from genre_gen.blending import weights
+from genre_gen.collaborative import tuning
 from genre_gen.data.history import History
 from genre_gen.data.splits import Split, sample_cases
 from genre_gen.evaluation.baselines import GENRE, LLM_ALONE, WITHOUT_LLM
 from genre_gen.metrics import case_ranks, ndcg_at
 from genre_gen.recommender.recommender import Recommender
 
-MEMBERS = ["sequential_rules", "item_knn", "popularity"]
+MEMBERS = ["sequential_rules", "popularity"]
 REQUESTS, LENGTH = 30, 10
 HEAD = ("items", "interactions", "steps", "ms a token", "peak GB", "NDCG@10", "LLM alone", "without LLM", "the law's",
         "share", "of the log", "share", "LLM, ms", "of the first", "request, ms", "of the first")  # fmt: skip
@@ -41,16 +46,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--items", nargs="+", type=int, choices=list(SIZES), default=[1_682, 100_000, 1_000_000])
     parser.add_argument("--steps", type=int, default=300, help="of the language model [300]")
     parser.add_argument("--users", type=int, default=300, help="test users [300]")
+    parser.add_argument("--cases", type=int, default=300, help="validation users that weights are chosen on [300]")
     parser.add_argument("--skew", type=float, default=1.0, help="exponent of popularity in the law [1]")
     parser.add_argument("--one", help="measure this size, and print JSON; for the processes that the script starts")
     with script(parser, arguments) as options:
-        at_least_one(options, "threads", "users", "steps")
+        at_least_one(options, "threads", "users", "cases", "steps")
         if options.one is not None:
             print(json.dumps(one(options)))
             return
         found = {}
         for n_items in options.items:
-            names = ("threads", "steps", "users", "skew")
+            names = ("threads", "steps", "users", "cases", "skew")
             found[n_items] = started("eval.training.large_recommender", n_items, options, names)
             say(f"{n_items:,} items: {found[n_items]}")
         text = table(HEAD, rows(found))
@@ -72,7 +78,10 @@ def one(options: Any) -> dict[str, Any]:
     split = data.leave_one_out()
     recommender = Recommender(domain)
     begin = time.process_time()
-    with stepping(3 if options.quick else options.steps) as taken:
+    few = (replaced(module, name, options.cases) for module in (tuning, weights) for name in ("CASES", "LEAST_CASES"))
+    with ExitStack() as changes, stepping(3 if options.quick else options.steps) as taken:
+        for change in few:
+            changes.enter_context(change)
         recommender.fit(split)
     found: dict[str, Any] = {
         "interactions": n_interactions,

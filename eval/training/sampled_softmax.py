@@ -28,17 +28,8 @@ VARIANTS = {
     "sampled": {"training.negatives": NEGATIVES, "codes.factors": 0},
     "sampled, factored": {"training.negatives": NEGATIVES, "codes.factors": FACTORS},
 }
-HEAD = (
-    "data",
-    "softmax",
-    "NDCG@10",
-    "of the first",
-    "of the law",
-    "ms a token",
-    "of the first",
-    "request, ms",
-    "peak GB",
-)
+HEAD = ("data", "softmax", "NDCG@10", "of the first", "of the law", "ms a token", "of the first", "request, ms",
+        "peak GB")  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

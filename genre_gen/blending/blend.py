@@ -18,6 +18,7 @@ Scores = Mapping[str, NDArray[np.floating]]
 SINGLE_ABOVE = 50_000
 """The number of items above which blends are computed in single precision."""
 
+_LARGEST = np.finfo(np.float32).max
 _NOISE = 1e-6  # spread of equal scores in single precision, as a share of the largest
 
 EXPECTED = "expected"
@@ -152,6 +153,10 @@ def _blended_in_single(scores: Scores, weights: Mapping[str, float], allowed: ND
     return Blended(total, parts, silent)
 
 
+# Masks are applied by multiplication: a product with 0 and 1 takes a tenth of the time of a choice by a mask whose
+# values alternate, as those of cold items do.
+
+
 def _standardise(
     values: NDArray[np.float32], kept: NDArray[np.bool_], weight: float, scored: NDArray[np.bool_]
 ) -> None:
@@ -159,14 +164,18 @@ def _standardise(
     finite = np.isfinite(values)
     scored |= finite
     if not finite.all():
-        lowest = values.min(where=finite & kept, initial=np.inf)
-        np.copyto(values, lowest if np.isfinite(lowest) else 0.0, where=~finite)
-    left_out = ~kept
-    np.copyto(values, 0.0, where=left_out)
+        missing = kept & ~finite
+        if missing.any():
+            lowest = values.min(where=finite & kept, initial=np.inf)
+            np.copyto(values, lowest if np.isfinite(lowest) else 0.0, where=missing)
+        np.fmax(values, -_LARGEST, out=values)  # NaN becomes a number
+        np.fmin(values, _LARGEST, out=values)
+    of_kept = kept.astype(np.float32)
+    values *= of_kept
     count, largest = max(1, int(np.count_nonzero(kept))), max(abs(values.min()), abs(values.max()))
     for _ in range(2):  # the second time for what the mean lost when it was rounded
         values -= values.sum() / np.float32(count)
-        np.copyto(values, 0.0, where=left_out)
+        values *= of_kept
     spread = float(np.dot(values, values) / count) ** 0.5
     values *= np.float32(weight / spread) if spread > _NOISE * largest else 0.0
 
@@ -174,15 +183,19 @@ def _standardise(
 def _estimate(
     share: NDArray[np.float32], others: NDArray[np.float32], wanted: NDArray[np.bool_], known: NDArray[np.bool_]
 ) -> None:
-    """Set the ``wanted`` items of a share to its linear regression on the others; its mean is 0 where it is known."""
-    places = np.flatnonzero(wanted)
-    of_known = np.where(known, others, np.float32(0.0))
-    mean = float(of_known.sum(dtype=np.float64)) / max(1, int(np.count_nonzero(known)))
-    of_known -= np.float32(mean)
-    np.copyto(of_known, 0.0, where=~known)
+    """Set the ``wanted`` items of a share to its linear regression on the others; its mean is 0 where it is known.
+
+    The share is 0 where it is not known.
+    """
+    of_known = known.astype(np.float32)
+    mean = np.float32(float((others * of_known).sum(dtype=np.float64)) / max(1, int(np.count_nonzero(known))))
+    centred = others - mean
+    of_known *= centred
     spread = float(np.dot(of_known, of_known))
     slope = float(np.dot(of_known, share)) / spread if spread > 0 else 0.0
-    share[places] = np.float32(slope) * (others[places] - np.float32(mean))
+    centred *= np.float32(slope)
+    centred *= wanted
+    share += centred
 
 
 def standardised(scores: NDArray[np.floating], allowed: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -150,11 +150,12 @@ def _answers(state: RecommenderState, asked: Sequence[_Asked]) -> Iterator[Recom
     for (broken, wishing), positions in groups.items():
         wishes = [asked[position].wishes for position in positions]
         blend = _blend_without(state, broken)
-        of_group = {name: scores[name][positions] for name in blend.members}
+        whole = len(positions) == len(asked)  # of large catalogs, a copy takes milliseconds
+        of_group = {name: scores[name] if whole else scores[name][positions] for name in blend.members}
         if wishing:
             blend = Blend({**blend.weights, QUERY_MEMBER: state.domain.query.weight})
             of_group[QUERY_MEMBER] = np.stack([wish for wish in wishes if wish is not None])
-        blended = blend.combine(state.mask_cold_items(of_group, [*of_group]), mask[positions])
+        blended = blend.combine(state.mask_cold_items(of_group, [*of_group]), mask if whole else mask[positions])
         for row, position in enumerate(positions):
             asked[position].notes[:0] = _notes_on(broken)
             answers[position] = _picks(state, asked[position], *_opinion(state, asked[position], blended, row))

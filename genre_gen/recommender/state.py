@@ -352,7 +352,8 @@ def mask_cold_items(
     """See :meth:`RecommenderState.mask_cold_items`; ``cold`` is bool ``[n_items]``, ``content_based`` names members."""
     if not content_based.intersection(scores if members is None else members) or not cold.any():
         return dict(scores)
+    gaps = np.where(cold, np.float32(np.nan), np.float32(0.0))
     return {
-        name: values if name in content_based or name == LLM_MEMBER else np.where(cold, np.float32(np.nan), values)
+        name: values if name in content_based or name == LLM_MEMBER else values + gaps
         for name, values in scores.items()
     }

@@ -139,3 +139,13 @@ def test_rows_need_not_be_those_of_the_codes():
     assert trie.counts(np.array([True, True, True, True, False, True])).tolist() == [1, 1, 0]
     assert trie.position(np.arange(6)).tolist() == [-1, -1, 0, -1, 1, -1]
     assert trie.nbytes == 4 * (4 + 3 * 3 + 2 + 6)
+
+
+def test_codes_that_are_the_rows_themselves_are_known():
+    rows = np.arange(VOCABULARY)[:, None]
+    assert Trie.build(rows, VOCABULARY).is_identity
+    assert not Trie.build(rows[::-1].copy(), VOCABULARY).is_identity  # in another order
+    assert not Trie.build(rows, VOCABULARY + 1).is_identity  # a token without an item
+    assert not Trie.build(rows[:-1], VOCABULARY).is_identity
+    assert not Trie.build(rows, VOCABULARY, size=VOCABULARY + 1).is_identity  # a row without an item
+    assert not Trie.build(np.concatenate([rows, rows], axis=1), VOCABULARY).is_identity

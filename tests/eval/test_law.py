@@ -92,3 +92,16 @@ def test_a_log_that_cannot_be_drawn_is_refused(law, size):
         law.interactions(*size)
     with pytest.raises(UsageError, match="a law needs 10 items"):
         Law(9)
+
+
+def test_what_a_log_tells_comes_near_the_law_as_it_grows():
+    law = Law(200, seed=2)
+    cases = law.dataset(300, 4_500).leave_one_out().test
+
+    def ndcg(score):
+        ranks = case_ranks(lambda histories: score(histories).astype(np.float32), cases, law.n_items)
+        return ndcg_at(ranks, 10).mean()
+
+    few, many = (ndcg(law.learned(law.interactions(users, 15 * users))) for users in (20, 3_000))
+    assert few < many - 0.02
+    assert many == pytest.approx(ndcg(law.score), abs=0.015)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from eval.bench.results import read, record
 from eval.decoding import usual_way
-from eval.serving import compiled, quantization, request_time
+from eval.serving import catalog_parts, compiled, quantization, request_time
 from genre_gen.errors import UsageError
 
 
@@ -151,3 +151,9 @@ def test_one_model_is_measured_with_both_ways(saved, tmp_path, run, entry):
 def test_places_count_from_one():
     cases = [type("Case", (), {"target": target}) for target in (4, 9)]
     assert usual_way.places([np.array([7, 4]), np.array([7, 4])], cases).tolist() == [2.0, np.inf]
+
+
+def test_parts_that_grow_with_the_catalog_are_timed(tmp_path, run, entry):
+    assert run(catalog_parts, "--quick", "--threads", 1, "--out", tmp_path) == 0
+    found = entry(tmp_path / "catalog_parts.json")
+    assert {*found["50"]} == {*found["100"]} == {*catalog_parts.PARTS}

@@ -4,6 +4,7 @@ import torch
 from tiny_training import tiny_llm
 
 from genre_gen.domain import CodeSettings
+from genre_gen.llm import model
 from genre_gen.llm.factors import FACTORS, WHOLE_UP_TO, number_of_factors
 
 
@@ -62,3 +63,15 @@ def test_reading_rows_gives_the_same_embeddings_as_reading_all(factored):
     llm.embed_items(ids).sum().backward()
     assert llm.code_embedding.grad.is_sparse
     assert set(llm.code_embedding.grad.coalesce().indices()[0].tolist()) == {0, 3}
+
+
+@pytest.mark.parametrize("factors", [0, 8])
+def test_logits_by_columns_are_those_by_rows(factored, factors, monkeypatch):
+    llm = factored(factors)
+    assert llm.quick_code_logits() == llm.code_logits  # few items are read by rows
+    monkeypatch.setattr(model, "ROWS_UP_TO", 0)
+    quick = llm.quick_code_logits()
+    assert quick != llm.code_logits
+    for n in (1, 3):
+        states = torch.randn(n, vectors(llm).shape[1], generator=torch.Generator().manual_seed(n))
+        torch.testing.assert_close(quick(states), llm.code_logits(states).detach(), atol=1e-5, rtol=1e-5)

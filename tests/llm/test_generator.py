@@ -11,6 +11,7 @@ from genre_gen.blending.blend import Blend
 from genre_gen.data.splits import leave_one_out
 from genre_gen.decoding.search import score_items
 from genre_gen.errors import DecodingError, PromptError, UsageError
+from genre_gen.llm import model
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.llm.model import LLM
 from genre_gen.ranking import Ranking
@@ -384,3 +385,17 @@ def test_training_makes_the_generator_forget(mixed, histories):
     assert np.abs(after - before).max() > 0.01
     generator.clear_caches()
     np.testing.assert_allclose(generator.score(histories[:1]), after, atol=1e-5)
+
+
+def test_many_items_are_scored_alike_and_follow_a_change_of_weights(atomic, histories, monkeypatch):
+    monkeypatch.setattr(model, "ROWS_UP_TO", 0)
+    generator = ItemGenerator(atomic.llm, atomic.book, atomic.data)
+    for batch in (histories[:1], histories[:3]):
+        np.testing.assert_allclose(generator.score(batch), atomic.score(batch), atol=1e-5)
+    before = generator.score(histories[:1])
+    with torch.no_grad():
+        atomic.llm.code_embedding.mul_(1.5)
+    assert np.abs(generator.score(histories[:1]) - before).max() > 0.01
+    np.testing.assert_allclose(generator.score(histories[:1]), atomic.score(histories[:1]), atol=1e-5)
+    with torch.no_grad():
+        atomic.llm.code_embedding.div_(1.5)

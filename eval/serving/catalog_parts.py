@@ -1,0 +1,105 @@
+"""What do the parts of a request cost that grow with the catalog, where an item is one token?
+
+    python -m eval.serving.catalog_parts [--items 1682 100000 1000000] [--quick]
+
+Milliseconds of the processor, medians, for one history of ten items; nothing is trained. The embeddings of items have
+the shape that their number gets by default, and so has what members have learned. The rest of a request, from the
+prompt to the state after it, depends on the history alone; `eval.serving.request_time` measures it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - the usual name
+from scipy import sparse
+
+from eval.bench.results import record, table
+from eval.bench.script import at_least_one, new_parser, script
+from genre_gen.blending.blend import Blend
+from genre_gen.blending.quotas import best_within
+from genre_gen.collaborative import ItemKNN, Popularity, SequentialRules
+from genre_gen.data.interactions import History
+from genre_gen.decoding.search import log_probabilities
+from genre_gen.domain import CodeSettings
+from genre_gen.llm.factors import number_of_factors
+from genre_gen.recommender.state import mask_cold_items
+
+HIDDEN, NEIGHBOURS, LENGTH, COLD, ROUNDS = 576, 30, 10, 0.3, 15
+WEIGHTS = {"llm": 0.3, "sequential_rules": 0.4, "item_knn": 0.2, "popularity": 0.1}
+PARTS = (
+    "logits, by rows",
+    "logits, by columns",
+    "log-softmax",
+    "three members",
+    "blend",
+    "blend, cold items",
+    "ten best",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Time every part at every size and print the table."""
+    parser = new_parser(__doc__, "threads", "quick")
+    parser.add_argument("--items", nargs="+", type=int, default=[1_682, 100_000, 1_000_000], help="sizes of catalogs")
+    with script(parser, arguments) as options:
+        at_least_one(options, "threads")
+        torch.set_num_threads(options.threads)
+        sizes = [50, 100] if options.quick else options.items
+        found = {n_items: parts(n_items) for n_items in sizes}
+        rows = [[f"{n_items:,}", *(f"{ms:.2f}" for ms in each.values())] for n_items, each in found.items()]
+        text = table(("items", *PARTS), rows)
+        record(options.out, "catalog_parts", f"{options.threads} threads", {str(n): found[n] for n in found}, text)
+        print(text)
+
+
+@torch.inference_mode()
+def parts(n_items: int) -> dict[str, float]:
+    """Return the milliseconds of each part."""
+    random = np.random.default_rng(0)
+    width = number_of_factors(CodeSettings(), n_items) or HIDDEN
+    by_row = torch.from_numpy(random.standard_normal((n_items, width), np.float32))
+    by_column, state = by_row.T.contiguous(), torch.ones(1, width)
+    logits = F.linear(state, by_row)
+    rules, neighbours, popularity = SequentialRules(), ItemKNN(), Popularity()
+    rules.rules, neighbours.similar = (_weights(random, n_items) for _ in range(2))
+    popularity.log_counts = random.random(n_items, dtype=np.float32)
+    members = {"sequential_rules": rules, "item_knn": neighbours, "popularity": popularity}
+    histories = [History(random.choice(n_items, LENGTH, replace=False))]
+    scores = {"llm": log_probabilities(logits), **{name: each.score(histories) for name, each in members.items()}}
+    allowed, cold, blend = np.ones((1, n_items), bool), random.random(n_items) < COLD, Blend(WEIGHTS)
+    allowed[0, histories[0].rows] = False
+    total = blend.combine(scores, allowed).total[0]
+    timed: tuple[Callable[[], object], ...] = (
+        lambda: F.linear(state, by_row),
+        lambda: state @ by_column,
+        lambda: log_probabilities(logits),
+        lambda: [each.score(histories) for each in members.values()],
+        lambda: blend.combine(scores, allowed),
+        lambda: blend.combine(mask_cold_items(scores, None, cold, {"llm"}), allowed),
+        lambda: best_within(total, 10, allowed[0]),
+    )
+    return {name: _milliseconds(run) for name, run in zip(PARTS, timed, strict=True)}
+
+
+def _weights(random: np.random.Generator, n_items: int) -> sparse.csr_matrix:
+    """Return item-to-item weights, NEIGHBOURS an item."""
+    columns = random.integers(n_items, size=n_items * NEIGHBOURS).astype(np.int32)
+    values, begins = random.random(len(columns), dtype=np.float32), np.arange(0, len(columns) + 1, NEIGHBOURS)
+    return sparse.csr_matrix((values, columns, begins), (n_items, n_items))
+
+
+def _milliseconds(run: Callable[[], object]) -> float:
+    times = []
+    for _ in range(ROUNDS + 2):
+        begin = time.process_time()
+        run()
+        times.append(time.process_time() - begin)
+    return 1e3 * float(np.median(times[2:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -104,6 +104,12 @@ def _item_by_name(known: Decisions) -> None:
             item = name
             break
     if item is None:
+        for name in flat(known.log):
+            if text(known.log.frame[name]).str.starts_with("[{").all():
+                raise DataError(
+                    f"{known.log.file}: each line has a list of records in {name!r}, such as "
+                    f"{text(known.log.frame[name])[0]:.60}; write a line for each of them, with the user"
+                )
         raise known.unclear("item", known.log, known.others())
     known.take("item", item, _why_named(known, "item", item))
 

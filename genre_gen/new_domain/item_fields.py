@@ -70,6 +70,8 @@ def _title(known: Decisions, items: Table, useless: Collection[str]) -> None:
             known.leave_out(usual, f"{role_key('title', NONE)} leaves it out")
     elif column is not None:
         known.take("title", column, why_given("title", known.given))
+    elif (ids := known.columns.get("item_id")) and named(ids, "title") and is_wordy(items.frame[ids]):
+        known.take("title", ids, "the ids are titles")
     elif called := _called_titles(known, items):
         rivals = [name for name in called[1:] if named(name, "title") == named(called[0], "title")]
         other = f"; {role_key('title', rivals[0])} takes the other one" if rivals else ""

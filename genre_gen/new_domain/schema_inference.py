@@ -105,8 +105,6 @@ class _Inference(Decisions):
 
     def _proposal(self, fields: dict[str, FieldSettings], one_table: bool) -> Proposal:
         pairs = pl.DataFrame({"user": text(self.of("user")), "item": text(self.of("item"))})
-        measured = None if self.events is None else [*map(self.events.is_measured, text(self.of("event")))]
-        repeated = pairs if measured is None else pairs.filter(measured)
         ids = pairs["item"] if self.items is None else text(self.items.frame[self.columns["item_id"]])
         return Proposal(
             self.columns,
@@ -114,13 +112,22 @@ class _Inference(Decisions):
             tuple(self.choices),
             tuple(self.left_out),
             self.ratings.scale,
-            1 - repeated.n_unique() / max(1, len(repeated)),
+            self._repeats(pairs),
             count_unknown(pairs["item"], ids),
             self.time_unit,
             self.ratings.not_rated,
             one_table and self.items is not None,
             self.events,
         )
+
+    def _repeats(self, pairs: pl.DataFrame) -> float:
+        """Return the share of measured interactions with an item that the user had at another time."""
+        if self.events is not None:
+            pairs = pairs.filter([*map(self.events.is_measured, text(self.of("event")))])
+        different = pairs.n_unique()
+        if different < len(pairs) and "time" in self.columns and self.events is None:
+            pairs = pairs.with_columns(time=text(self.of("time"))).unique()  # several lines of one moment, such as tags
+        return 1 - different / max(1, len(pairs))
 
     def _why_not(self, column: str) -> str:
         """Return why a column of the interactions is not used."""

@@ -8,6 +8,7 @@ import pytest
 from genre_gen import Dataset
 from genre_gen.data.readers import load_catalog, load_data
 from genre_gen.domain import Domain
+from genre_gen.errors import DataError
 from genre_gen.new_domain.inference import infer_domain
 from genre_gen.new_domain.scaffold import start_domain
 from genre_gen.new_domain.validate import check
@@ -110,3 +111,31 @@ def test_lists_in_lines_and_a_named_title_are_taken(tmp_path):
     found = infer_domain(tmp_path / "log.parquet", columns={"title": "what"})
     assert titles(found.data) == {f"T {n}" for n in range(6)}
     assert found.data.catalog[1].attributes == {"genres": ("a", "b")}
+
+
+def test_ids_that_are_called_titles_are_the_titles(tmp_path):
+    lines = [f"u{user},Band {song % 3},Song of {song} nights" for user in range(9) for song in range(user, user + 12)]
+    (tmp_path / "log.csv").write_text("user_id,artistname,trackname\n" + "\n".join(lines) + "\n")
+    found = infer_domain(tmp_path / "log.csv")
+    assert (found.proposal.columns["item"], found.proposal.columns["title"]) == ("trackname", "trackname")
+    assert found.data.catalog[0].title == "Song of 0 nights"
+
+
+def test_several_lines_of_one_moment_do_not_repeat(tmp_path):
+    lines = [
+        f"u{user},i{item},{tag},{1_600_000_000 + item}" for user in range(5) for item in range(9) for tag in (1, 2)
+    ]
+    (tmp_path / "log.csv").write_text("user,item,tag,time\n" + "\n".join(lines) + "\n")
+    found = infer_domain(tmp_path / "log.csv")
+    assert (found.proposal.repeats, found.domain.repeat, len(found.data.interactions)) == (0, False, 45)
+    moved = [f"{line[:-1]}{row % 10}" for row, line in enumerate(lines)]
+    (tmp_path / "log.csv").write_text("user,item,tag,time\n" + "\n".join(moved) + "\n")
+    assert infer_domain(tmp_path / "log.csv").domain.repeat
+
+
+def test_lists_of_records_in_a_line_are_told(tmp_path):
+    (tmp_path / "log.jsonl").write_text('{"session": 1, "events": [{"aid": 7, "ts": 1}, {"aid": 8, "ts": 2}]}\n' * 3)
+    with pytest.raises(
+        DataError, match=r"each line has a list of records in 'events', such as \[.*; write a line for each"
+    ):
+        infer_domain(tmp_path / "log.jsonl")

@@ -111,7 +111,8 @@ def check(name: str | Path, path: Path | None = None, llm: str | None = None) ->
         dropped = sum(
             problem.count for problem in data.report if problem.kind == REPEATED and problem.action == "dropped"
         )
-        result.worth = data_worth(data.catalog, data.interactions, dropped)
+        decided = data.report.order is not None and not data.report.order.undecided
+        result.worth = data_worth(data.catalog, data.interactions, dropped, decided=decided)
         compile_rules(domain.rules, data.catalog)
         result.notes += gaps(domain, data.catalog)
     for task in domain.tasks:

@@ -115,7 +115,9 @@ class DataWorth:
         return [*lines, *(f"  leak: {leak}" for leak in self.leaks), f"  {self.verdict}"]
 
 
-def data_worth(catalog: Catalog, interactions: Interactions, dropped: int = 0, seed: int = 0) -> DataWorth:
+def data_worth(
+    catalog: Catalog, interactions: Interactions, dropped: int = 0, seed: int = 0, decided: bool = False
+) -> DataWorth:
     """Measure what data is worth.
 
     Args:
@@ -123,6 +125,7 @@ def data_worth(catalog: Catalog, interactions: Interactions, dropped: int = 0, s
         interactions: of all users.
         dropped: repeated interactions that were left out when the data was loaded.
         seed: of the sample and of shuffling.
+        decided: fractions of seconds, which are not kept, decided the order of equal times.
 
     Example:
         >>> worth = data_worth(data.catalog, data.interactions)
@@ -134,7 +137,7 @@ def data_worth(catalog: Catalog, interactions: Interactions, dropped: int = 0, s
     train, tested = _held_out(sample, rng, len(catalog))
     found = tuple(leaks(catalog, interactions, sample))
     share = (_repeated(sample) / max(len(sample), 1) * len(interactions) + dropped) / (len(interactions) + dropped)
-    ties, last_ties = _ties(sample)
+    ties, last_ties = (0.0, 0.0) if decided else _ties(sample)
     measured: dict[str, float] = {"repeats": share, "ascending": _ascending(sample)}
     if len(tested):
         measured |= _counts(train, tested, share > SEEN_AGAIN) | _order(train, tested, share > SEEN_AGAIN, rng)

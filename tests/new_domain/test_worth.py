@@ -177,3 +177,11 @@ def test_the_check_of_a_domain_tells_it(tiny_model):
     told = json.loads(found.to_json())["worth"]
     assert told["verdict"] == found.worth.verdict
     assert told["cases"] == found.worth.cases
+
+
+def test_times_that_fractions_of_seconds_told_apart_do_not_tie():
+    tied = log(transitions(), np.zeros(USERS * LENGTH, np.int64))
+    assert data_worth(catalog(), tied).last_ties == 1
+    worth = data_worth(catalog(), tied, decided=True)
+    assert (worth.ties, worth.last_ties) == (0, 0)
+    assert "same time" not in worth.verdict

@@ -128,10 +128,16 @@ def trained(trial: Trial, data: Dataset, folder: Path, minutes: float, right: Ri
     if len(set(picks)) != _PICKS or not set(picks) <= known:
         trial.differences.append(f"recommend: {picks} are not {_PICKS} new items")
     report = json.loads((folder / "model" / "evaluation.json").read_text("utf-8"))
-    lengths = np.diff(data.interactions.offsets)
-    if len(report["users"]) != (cases := int((lengths > 1).sum())):
+    if len(report["users"]) != (cases := _cases(data)):
         trial.differences.append(f"evaluate: {len(report['users'])} cases, right: {cases}")
     trial.figures["cases"] = len(report["users"])
+
+
+def _cases(data: Dataset) -> int:
+    """Return the number of users with an interaction that evaluations ask for and two before it."""
+    log = data.interactions
+    place = np.arange(len(log)) - log.offsets[log.owners]
+    return len(np.unique(log.owners[(place >= 2) & log.measured]))
 
 
 # Comparison

@@ -28,6 +28,7 @@ from genre_gen.new_domain.ratings import Ratings, find_ratings
 from genre_gen.new_domain.times import find_times
 
 _OF_LINES: tuple[Role, ...] = ("rating", "time", "event")
+_FEW_REPEATS = 0.1  # with a smaller share, it does not matter whether they are of one moment
 
 
 @dataclass(frozen=True)
@@ -125,9 +126,11 @@ class _Inference(Decisions):
         if self.events is not None:
             pairs = pairs.filter([*map(self.events.is_measured, text(self.of("event")))])
         different = pairs.n_unique()
-        if different < len(pairs) and "time" in self.columns and self.events is None:
-            pairs = pairs.with_columns(time=text(self.of("time"))).unique()  # several lines of one moment, such as tags
-        return 1 - different / max(1, len(pairs))
+        share = 1 - different / max(1, len(pairs))
+        if share <= _FEW_REPEATS or "time" not in self.columns or self.events is not None:
+            return share
+        moments = pairs.with_columns(time=text(self.of("time"))).n_unique()  # several lines may have one, such as tags
+        return 1 - different / moments
 
     def _why_not(self, column: str) -> str:
         """Return why a column of the interactions is not used."""

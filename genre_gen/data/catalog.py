@@ -261,7 +261,8 @@ def _plain(item: Item, name: str) -> Item:
     Items built in Python may have NaN for an unknown value, lists, NumPy numbers, and surrogates without a pair.
     """
     check_type(item, Item, "an item", "Item(id, title, attributes, text)")
-    check_keys(item.attributes, f"attributes of item {quoted(item.id)}", "values by the names of fields")
+    if not isinstance(item.attributes, dict) or not all(isinstance(key, str) for key in item.attributes):
+        check_keys(item.attributes, f"attributes of item {quoted(item.id)}", "values by the names of fields")
     if not all(isinstance(part, str) for part in (item.id, item.title, item.text)):
         raise DataError(f"{name}: item {quoted(item.id)} has an id, a title or a text that is not text; make it text")
     if len(item.id) > MAX_TITLE or not _is_whole(item.id):
@@ -282,6 +283,8 @@ def whole_text(text: str) -> str:
 
 
 def _is_whole(text: str) -> bool:
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:

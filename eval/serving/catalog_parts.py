@@ -1,10 +1,11 @@
 """What do the parts of a request cost that grow with the catalog, where an item is one token?
 
-    python -m eval.serving.catalog_parts [--items 1682 100000 1000000] [--quick]
+    python -m eval.serving.catalog_parts [--items 1682 100000 1000000] [--llm NAME] [--quick]
 
 Milliseconds of the processor, medians, for one history of ten items; nothing is trained. The embeddings of items have
-the shape that their number gets by default, and so has what members have learned. The rest of a request, from the
-prompt to the state after it, depends on the history alone; `eval.serving.request_time` measures it.
+the shape that their number gets by default, and so has what members have learned. "language model" goes from the
+tokens of the prompt to the scores of all items. "together" is that, the members, the blend with cold items, and the ten
+best. Not contained are the prompt's text, filters and the answer, which do not grow.
 """
 
 from __future__ import annotations
@@ -21,37 +22,42 @@ from eval.bench.results import record, table
 from eval.bench.script import at_least_one, new_parser, script
 from genre_gen.blending.blend import Blend
 from genre_gen.blending.quotas import best_within
+from genre_gen.codes.base import Codes
 from genre_gen.collaborative import ItemKNN, Popularity, SequentialRules
 from genre_gen.data.interactions import History
-from genre_gen.decoding.search import log_probabilities
-from genre_gen.domain import CodeSettings
+from genre_gen.decoding.search import log_probabilities, score_items
+from genre_gen.decoding.tree import TreeModel
+from genre_gen.decoding.trie import Trie
+from genre_gen.domain import CodeSettings, ModelSettings
+from genre_gen.downloads.models import ensure_model
 from genre_gen.llm.factors import number_of_factors
+from genre_gen.llm.load import load_base
+from genre_gen.llm.model import LLM
 from genre_gen.recommender.state import mask_cold_items
 
 HIDDEN, NEIGHBOURS, LENGTH, COLD, ROUNDS = 576, 30, 10, 0.3, 15
 WEIGHTS = {"llm": 0.3, "sequential_rules": 0.4, "item_knn": 0.2, "popularity": 0.1}
 PARTS = (
-    "logits, by rows",
-    "logits, by columns",
-    "log-softmax",
-    "three members",
-    "blend",
-    "blend, cold items",
-    "ten best",
-)
+    "logits, by rows", "logits, by columns", "log-softmax", "three members", "blend", "blend, cold items", "ten best",
+)  # fmt: skip
+TOGETHER = ("language model", "three members", "blend, cold items", "ten best")
+INSTRUCTION, LAYERS = 35, 3  # cached tokens before the history; layers that items are ranked after
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Time every part at every size and print the table."""
     parser = new_parser(__doc__, "threads", "quick")
     parser.add_argument("--items", nargs="+", type=int, default=[1_682, 100_000, 1_000_000], help="sizes of catalogs")
+    parser.add_argument("--llm", default=ModelSettings().llm, help="name or folder of a model [%(default)s]")
     with script(parser, arguments) as options:
         at_least_one(options, "threads")
         torch.set_num_threads(options.threads)
         sizes = [50, 100] if options.quick else options.items
-        found = {n_items: parts(n_items) for n_items in sizes}
+        found = {n_items: parts(n_items) | language_model(n_items, options.llm) for n_items in sizes}
+        for each in found.values():
+            each["together"] = sum(each[name] for name in TOGETHER)
         rows = [[f"{n_items:,}", *(f"{ms:.2f}" for ms in each.values())] for n_items, each in found.items()]
-        text = table(("items", *PARTS), rows)
+        text = table(("items", *PARTS, "language model", "together"), rows)
         record(options.out, "catalog_parts", f"{options.threads} threads", {str(n): found[n] for n in found}, text)
         print(text)
 
@@ -83,6 +89,26 @@ def parts(n_items: int) -> dict[str, float]:
         lambda: best_within(total, 10, allowed[0]),
     )
     return {name: _milliseconds(run) for name, run in zip(PARTS, timed, strict=True)}
+
+
+@torch.inference_mode()
+def language_model(n_items: int, name: str) -> dict[str, float]:
+    """Return the milliseconds from the tokens of a history to the scores of all items, by an untrained model."""
+    base, tokenizer = load_base(ensure_model(name))
+    codes = Codes("atomic", np.arange(n_items)[:, None], tuple(map(str, range(n_items))))
+    settings = ModelSettings(llm=name, exit_layer=min(LAYERS, len(base.model.layers)))
+    llm = LLM(base, tokenizer, codes, settings, number_of_factors(CodeSettings(), n_items)).eval()
+    llm.code_embedding.normal_()
+    parts = llm.item_backbone, llm.embed_items, llm.code_logits, llm.text_vocabulary
+    model, trie = TreeModel(*parts, quick_head=llm.quick_code_logits), Trie.build(codes.codes, n_items)
+    random, instruction = np.random.default_rng(0), np.arange(INSTRUCTION)
+    model.cache_prefix(instruction)
+
+    def run() -> None:
+        history = random.choice(n_items, LENGTH, replace=False) + llm.text_vocabulary
+        score_items(model, [np.concatenate([instruction, history])], trie)
+
+    return {"language model": _milliseconds(run)}
 
 
 def _weights(random: np.random.Generator, n_items: int) -> sparse.csr_matrix:

@@ -1,6 +1,6 @@
 import pytest
 
-from eval.training import large_catalog, large_recommender, llm_alone, sampled_softmax
+from eval.training import large_catalog, large_recommender, learnable, llm_alone, sampled_softmax
 
 
 @pytest.fixture(autouse=True)
@@ -46,3 +46,11 @@ def test_recommenders_are_compared_with_the_law_and_with_what_the_log_tells(run,
     assert 0 < found["log"] <= found["law"] + 0.2
     assert 0 < found["llm_ms"] < found["request_ms"] + found["llm_ms"]
     assert "| 1,682 | 400 |" in capsys.readouterr().out
+
+
+def test_a_log_tells_a_part_of_its_law(run, tmp_path, entry, capsys):
+    assert run(learnable, "--quick", "--items", 10000, "--skews", 1, "--users", 30, "--out", tmp_path) == 0
+    found = entry(tmp_path / "learnable.json")
+    assert 0 < found["log"] < found["law"] < 1
+    assert 0 < found["seen"] <= 1
+    assert "| 150 | 400 | 1 |" in capsys.readouterr().out

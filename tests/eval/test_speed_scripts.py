@@ -153,7 +153,8 @@ def test_places_count_from_one():
     assert usual_way.places([np.array([7, 4]), np.array([7, 4])], cases).tolist() == [2.0, np.inf]
 
 
-def test_parts_that_grow_with_the_catalog_are_timed(tmp_path, run, entry):
-    assert run(catalog_parts, "--quick", "--threads", 1, "--out", tmp_path) == 0
+def test_parts_that_grow_with_the_catalog_are_timed(tmp_path, tiny_model, run, entry):
+    assert run(catalog_parts, "--quick", "--threads", 1, "--llm", tiny_model, "--out", tmp_path) == 0
     found = entry(tmp_path / "catalog_parts.json")
-    assert {*found["50"]} == {*found["100"]} == {*catalog_parts.PARTS}
+    assert {*found["50"]} == {*found["100"]} == {*catalog_parts.PARTS, "language model", "together"}
+    assert found["50"]["together"] > found["50"]["language model"] > 0

@@ -70,7 +70,14 @@ def _last_case(history: History) -> Case:
 def row(n_items: int, n_interactions: int, skew: float, found: dict[str, float]) -> list[str]:
     """Return the line of a log."""
     law, log, rules = found["law"], found["log"], found["rules"]
-    figures = f"{found['seen']:.2f}", f"{law:.4f}", f"{log:.4f}", f"{log / law:.3f}", f"{rules:.4f}", f"{rules / log:.3f}"
+    figures = (
+        f"{found['seen']:.2f}",
+        f"{law:.4f}",
+        f"{log:.4f}",
+        f"{log / law:.3f}",
+        f"{rules:.4f}",
+        f"{rules / log:.3f}",
+    )
     return [f"{n_items:,}", f"{n_interactions:,}", f"{skew:g}", *figures]
 
 

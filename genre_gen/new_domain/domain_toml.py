@@ -90,9 +90,9 @@ def _data(tables: Tables, home: str | None, proposal: Proposal) -> str:
 
 def _forms(tables: Tables) -> tuple[dict[str, str], dict[str, str]]:
     """Return how the interactions are written, as far as it is unusual, and what differs in the item file."""
-    if tables.reader != PlainTable.name:
-        return {}, {}  # its reader knows
     log, items = ({} if table is None else _form(table) for table in (tables.interactions, tables.items))
+    if tables.reader != PlainTable.name:  # which knows the rest
+        log, items = ({key: form[key] for key in form if key == "encoding"} for form in (log, items))
     of_log = {key: value for key, (value, usual) in log.items() if value != usual}
     of_items = {key: value for key, (value, usual) in items.items() if value != of_log.get(key, usual)}
     return of_log, of_items

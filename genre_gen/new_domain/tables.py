@@ -51,7 +51,7 @@ def read_tables(
     if all(isinstance(table, (str, Path)) for table in given):
         paths = Path(interactions), None if items is None else Path(items)
         log, item_file = paths
-        if (published := _published(log, item_file, encoding)) is not None:
+        if (published := _published(log, item_file, encoding, items_encoding)) is not None:
             return published
         read = None if item_file is None else _read_file(item_file, items_encoding or encoding, _OF_ITEMS)
         return Tables(_read_file(log, encoding, _OF_LOG), read, paths)
@@ -60,13 +60,14 @@ def read_tables(
     return Tables(from_frame(interactions, "interactions"), None if items is None else from_frame(items, "items"))
 
 
-def _published(log: Path, items: Path | None, encoding: str) -> Tables | None:
+def _published(log: Path, items: Path | None, encoding: str, items_encoding: str | None) -> Tables | None:
     """Return the tables of a published format whose files have no header, by its own reader; None for other files."""
     for name, reader in READERS.built_in().items():
         usual = reader.headless.get(log.name)
         named_so = usual is not None and items in (None, log.with_name(usual)) and log.is_file()
         if named_so and reader.recognises(log.parent):
-            settings = DataSettings(encoding=encoding)
+            items_file = TextFormat() if items_encoding is None else TextFormat(encoding=items_encoding)
+            settings = DataSettings(encoding=encoding, items_file=items_file)
             tables = reader.interactions(log.parent, settings), reader.items(log.parent, settings)
             return Tables(*tables, (log, items), name)
     return None

@@ -58,7 +58,8 @@ def problem_of(command: str) -> str | None:
     program, *arguments = shlex.split(command, comments=True)
     if program == "python":
         script = ROOT / f"{arguments[1].replace('.', '/')}.py" if arguments[0] == "-m" else ROOT / arguments[0]
-        return None if script.is_file() or arguments[0] == "-c" else f"no script {script}"
+        exists = script.is_file() or script.with_suffix("").joinpath("__main__.py").is_file()
+        return None if exists or arguments[0] == "-c" else f"no script {script}"
     if program != "genre-gen":
         return None
     chosen = typer.main.get_command(app)

@@ -6,7 +6,10 @@ import uuid
 import polars as pl
 import pytest
 
+from genre_gen.data.readers import load_data
+from genre_gen.domain import Domain
 from genre_gen.errors import DataError, UsageError
+from genre_gen.new_domain.scaffold import start_domain
 from genre_gen.new_domain.tables import read_tables
 
 ZONE = datetime.timezone(datetime.timedelta(hours=2))
@@ -139,3 +142,16 @@ def test_lines_of_python_and_of_mongodb_are_read_in_any_text_file(tmp_path, endi
     assert read_tables(file).interactions.frame.rows() == [("a", 7), ("b", 8)]
     file.write_text('{"_id": {"$oid": "5f"}, "at": {"$date": "2020-01-02"}}\n{"_id": {"$oid": "6f"}, "at": null}\n')
     assert read_tables(file).interactions.frame.rows() == [("5f", "2020-01-02"), ("6f", "")]
+
+
+def test_encodings_of_published_files_are_kept_in_the_settings(tmp_path):
+    titles = ["Тихая гавань", "Последний сад", "Северная река", "Бумажный мост"]
+    films = "".join(f"{row}::{title} (1995)::Драма\n" for row, title in enumerate(titles, 1))
+    (tmp_path / "movies.dat").write_bytes(films.encode("cp1251"))
+    (tmp_path / "ratings.dat").write_text(
+        "".join(f"{u}::{i}::{u % 5 + 1}::{978300760 + i}\n" for u in range(9) for i in (1, 2, 3))
+    )
+    started = start_domain("kino", tmp_path / "ratings.dat", tmp_path / "movies.dat", tmp_path, items_encoding="cp1251")
+    assert "Тихая гавань (1995)" in {item.title for item in started.data.catalog}
+    data = load_data(Domain.load(tmp_path / "catalogs" / "kino"))
+    assert [item.title for item in data.catalog] == [item.title for item in started.data.catalog]

@@ -131,14 +131,21 @@ def forget_prepacked(backbone: Any) -> None:
 
 @cache
 def is_faster(precision: torch.dtype) -> bool:
-    """Tell whether prepacked products of a precision are clearly faster on this processor, by measuring them."""
+    """Tell whether prepacked products of a precision are clearly faster on this processor, by measuring them.
+
+    Some processors lack the instructions for a precision; oneDNN then refuses it, and torch's usual product is used.
+    """
     if precision not in _PRECISIONS or not _available():
         return False
     weight = torch.ones(_OUTER, _INNER, dtype=precision)
     rows = torch.ones(1, _ROWS, _INNER, dtype=precision)
     with torch.inference_mode():
-        blocks = torch.ops.mkldnn._reorder_linear_weight(weight)
-        return _seconds(lambda: F.linear(rows, weight)) > _MARGIN * _seconds(lambda: _multiply(rows, blocks, None))
+        try:
+            blocks = torch.ops.mkldnn._reorder_linear_weight(weight)
+            prepacked = _seconds(lambda: _multiply(rows, blocks, None))
+        except RuntimeError:
+            return False
+        return _seconds(lambda: F.linear(rows, weight)) > _MARGIN * prepacked
 
 
 def _gains(weight: Tensor) -> bool:

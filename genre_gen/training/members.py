@@ -231,7 +231,7 @@ def makers(
 
 
 def check_teachers(domain: Domain, names: Iterable[str], interactions: Interactions) -> None:
-    """Raise ConfigError, before anything is fitted, if distillation has no teacher."""
+    """Raise ConfigError, before anything is fitted, if distillation cannot have a teacher."""
     weight = domain.training.distillation
     teachers = [MEMBERS[name] for name in names if not issubclass(MEMBERS[name], EpochModel)]
     if weight and all(model.cannot_learn(interactions) for model in teachers):

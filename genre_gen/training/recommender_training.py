@@ -156,7 +156,8 @@ class RecommenderTraining:
 
         interactions, context = split.train_and_validation, self._context(split)
         names = self._names(tuned)
-        check_teachers(self.domain, tuned.teacher, interactions)
+        if tuned.teacher:  # a budget may have left out all of them
+            check_teachers(self.domain, tuned.teacher, interactions)
         run = self._counted(split, tuned, {MEMBERS_STAGE: 0.1, LLM_STAGE: 1.0}, tracking)
         with run.stages.stage(MEMBERS_STAGE):
             fitting = MemberFitting(self.domain, context, interactions)
@@ -178,7 +179,8 @@ class RecommenderTraining:
         if tuned.first is None:
             raise UsageError("these tuned settings lack the steps of their training; train once with this version")
         context, names = self._context(split, split.train), self._names(tuned)
-        check_teachers(self.domain, tuned.teacher, split.train)
+        if tuned.teacher:
+            check_teachers(self.domain, tuned.teacher, split.train)
         run = self._counted(split, tuned, self._plan(), tracking)
         with run.stages.stage(MEMBERS_STAGE):
             fitting = MemberFitting(self.domain, context, split.train)

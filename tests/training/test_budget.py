@@ -237,3 +237,18 @@ def test_files_of_others_in_a_checkpoint_are_kept(tiny_domain, split, tmp_path):
     trained.save_pretrained(tmp_path / "run")
     assert note.read_text() == "mine"
     assert [file.name for file in note.parent.iterdir()] == ["note.txt"]
+
+
+def test_without_time_for_any_member_the_language_model_learns_without_a_teacher(
+    tiny_domain, split, monkeypatch, caplog
+):
+    monkeypatch.setattr("genre_gen.training.recommender_training.MEMBERS_SHARE", 0.0)
+    changes = {"training.max_minutes": 0.1, "training.epochs": 1, "training.distillation": 0.3}
+    domain = tiny_domain.changed({**ONE_TASK, **changes, "training.refit": "continue"})
+    state = RecommenderTraining(domain).fit(split)
+    assert not state.tuned.teacher
+    assert {"sequential_rules", "ease", "popularity"} <= set(state.tuned.left_out)
+    assert "no soft targets" in caplog.text
+    assert state.blend.weights == {"llm": 1.0}
+    again = Recommender(domain).fit(split, tuned=state.tuned, exactly=True).state
+    assert again.fingerprint() == state.fingerprint()

@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from answers import assert_same
 from fakes import altered
 from local_hub import local_hub
 
@@ -64,7 +65,7 @@ def test_histories_go_along_where_they_are_asked_for(hub, onhub):
     onhub.push_to_hub(ID, histories=True)
     assert {"histories.safetensors", "trained_on.safetensors"} < set(hub.head(ID))
     again = Recommender.from_pretrained(ID)
-    assert again.recommend("17") == onhub.recommend("17")
+    assert_same(again.recommend("17"), onhub.recommend("17"))
     onhub.push_to_hub(ID)  # and are taken out again
     assert "histories.safetensors" not in hub.head(ID)
     assert "trained_on.safetensors" not in hub.head(ID)
@@ -178,7 +179,7 @@ def test_a_pre_trained_model_from_a_local_folder_needs_its_hub_id(hub, mixed, ti
     assert str(tiny_model) not in str(error.value)
     mixed.push_to_hub(ID, base_model="lab/tiny")
     assert not [name for name, content in hub.head(ID).items() if str(tiny_model).encode() in content]
-    assert Recommender.from_pretrained(ID).recommend(BY_HAND) == mixed.recommend(BY_HAND)
+    assert_same(Recommender.from_pretrained(ID).recommend(BY_HAND), mixed.recommend(BY_HAND))
 
 
 def test_nothing_that_could_run_is_fetched(hub, onhub):

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import torch
+from answers import assert_same
 from effort import bounded
 from saved_folders import MANIFEST, edit_arrays, edit_json, edit_text, relist
 
@@ -473,4 +474,4 @@ def test_the_folder_as_it_was_loads(copy, saved, tiny_recommender):
     edit_json(copy, SETTINGS, lambda content: None)
     edit_arrays(copy, EASE, lambda arrays: None)
     relist(copy)
-    assert Recommender.from_pretrained(copy).recommend("17") == tiny_recommender.recommend("17")
+    assert_same(Recommender.from_pretrained(copy).recommend("17"), tiny_recommender.recommend("17"))

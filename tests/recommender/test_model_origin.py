@@ -4,6 +4,7 @@ import re
 import shutil
 
 import pytest
+from answers import assert_same
 from fakes import altered
 from local_hub import local_hub
 from saved_folders import edit_json
@@ -45,7 +46,7 @@ def test_a_folder_that_names_a_model_of_the_hub_fetches_nothing(hub, over, mixed
     assert "\n" not in str(error.value)
     assert not hub.seen
     argument = re.search("load with allow_model='(.+)'", str(error.value))[1]  # the remedy
-    assert Recommender.from_pretrained(run, allow_model=argument).recommend(HISTORY) == mixed.recommend(HISTORY)
+    assert_same(Recommender.from_pretrained(run, allow_model=argument).recommend(HISTORY), mixed.recommend(HISTORY))
     assert asked_for(hub, "lab/tiny")
     assert Recommender.from_pretrained(run)  # the model is here now, because somebody of this machine wanted it
 

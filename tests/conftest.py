@@ -71,6 +71,12 @@ def tiny_recommender(tiny_domain: Domain, dataset: Dataset) -> Recommender:
 
 
 @pytest.fixture(scope="session")
+def untouched(tiny_domain: Domain, dataset: Dataset) -> Recommender:
+    """Return the same once more, for comparisons to the last bit; ask it nothing."""
+    return Recommender(tiny_domain).fit(dataset.leave_one_out())
+
+
+@pytest.fixture(scope="session")
 def saved(tiny_recommender: Recommender, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder in which that recommender is saved; do not change it."""
     folder = tmp_path_factory.mktemp("runs") / "movies"

@@ -202,7 +202,6 @@ def test_a_folder_saved_without_a_card_loads(saved, tiny_recommender, tmp_path, 
     assert not (tmp_path / "old" / "README.md").exists()
     monkeypatch.undo()
     again = Recommender.from_pretrained(tmp_path / "old")
-    assert again.state.fingerprint() == tiny_recommender.state.fingerprint()
     assert_same(again.recommend("17"), tiny_recommender.recommend("17"))
     record_metrics(again.state, tmp_path / "old", {"N@10": 0.5})
     assert "README.md" in verify_folder(tmp_path / "old").files

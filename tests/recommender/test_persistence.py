@@ -41,8 +41,9 @@ def test_a_round_trip_changes_nothing(mixed, tmp_path):
         assert ask(again) == ask(mixed)
 
 
-def test_everything_else_comes_back_too(tiny_recommender, saved):
-    again, before = Recommender.from_pretrained(saved).state, tiny_recommender.state
+def test_everything_else_comes_back_too(untouched, tmp_path):
+    untouched.save_pretrained(tmp_path / "x")
+    again, before = Recommender.from_pretrained(tmp_path / "x").state, untouched.state
     assert again.domain.settings() == before.domain.settings()
     for name in ("seconds", "training_log", "tuned"):
         assert getattr(again, name) == getattr(before, name)

@@ -149,8 +149,8 @@ def _matches(known: Decisions, items: Table, candidates: Iterable[str], ids: Map
         values = values.filter(~values.is_in(["", *MISSING]))
         called = named(column, "item", stem) or 0.1 * ("item" in known.given)
         for name, keys in ids.items():
-            once, alike = keys.n_unique() >= MOSTLY * len(keys), column == name
-            also = max(0.5 * alike, 0.25 * named(name, "item", stem))
+            once, same_name = keys.n_unique() >= MOSTLY * len(keys), column == name
+            also = max(0.5 * same_name, 0.25 * named(name, "item", stem))
             if not once and "item_id" not in known.given and not (called and also):
                 continue  # ratings from 1 to 5 occur in both tables too
             shared = int(tied(values, keys).is_in(keys.implode()).sum())

@@ -79,8 +79,8 @@ def _decided(sample: Interactions) -> Iterator[str]:
     for name, values in (("time", sample.times), ("rating", sample.ratings)):
         if values is None or len(np.unique(values[~np.isnan(values)])) < LONG:
             continue
-        alike = np.maximum.reduceat(values[order], begins) == np.minimum.reduceat(values[order], begins)
-        if (share := alike[often].mean()) > MOSTLY:
+        same = np.maximum.reduceat(values[order], begins) == np.minimum.reduceat(values[order], begins)
+        if (share := same[often].mean()) > MOSTLY:
             yield f"the {name} is the same for all users of an item ({share:.0%} of items); {remedies[name]}"
 
 

@@ -85,8 +85,8 @@ def _vector(column: pl.Series) -> int:
     if inner is not None and inner.is_numeric():
         lists = column.cast(pl.List(inner)).drop_nulls()
         lengths = lists.list.len()
-        alike = len(lengths) > 0 and lengths.n_unique() == 1 and lengths[0] >= _VECTOR
-        return int(lengths[0]) if len(lengths) and (inner.is_float() or alike) else 0
+        same_length = len(lengths) > 0 and lengths.n_unique() == 1 and lengths[0] >= _VECTOR
+        return int(lengths[0]) if len(lengths) and (inner.is_float() or same_length) else 0
     if column.dtype != pl.String:
         return 0
     values = column.filter(text(column) != "")
@@ -116,8 +116,8 @@ def _identifies(column: pl.Series, values: pl.Series) -> bool:
     words = words_of(column.name)
     if words and (words[-1] in _CODED or {*words} & _IDENTIFIERS):
         return True
-    alike = share(values.str.contains(_CODE)) > MOSTLY and values.str.len_chars().n_unique() <= 2  # noqa: PLR2004
-    return alike and not named(column.name, "time") and time_unit(column) is None
+    is_code = share(values.str.contains(_CODE)) > MOSTLY and values.str.len_chars().n_unique() <= 2  # noqa: PLR2004
+    return is_code and not named(column.name, "time") and time_unit(column) is None
 
 
 def _names_of(name: str, columns: dict[str, pl.Series]) -> str | None:

@@ -70,7 +70,7 @@ def is_regular(content: str, separator: str, quote: str) -> bool:
 
 
 def tidied(content: str, separator: str, quote: str | None, escape: str | None, columns: int) -> Quoted:
-    """Return text that any parser reads alike.
+    """Return text that every parser reads in the same way.
 
     Args:
         content: the text.
@@ -168,8 +168,8 @@ def _joins_records(content: str, begin: int, end: int, separator: str, columns: 
     if first.isdigit():
         return all(map(str.isdigit, others)) or None
     spaced, numbered = " " in first, any(map(str.isdigit, first))
-    alike = all((spaced or " " not in other) and any(map(str.isdigit, other)) >= numbered for other in others)
-    return (alike and all(others) and (numbered or columns > _PAIR or separator == "\t")) or None
+    fitting = all((spaced or " " not in other) and any(map(str.isdigit, other)) >= numbered for other in others)
+    return (fitting and all(others) and (numbered or columns > _PAIR or separator == "\t")) or None
 
 
 def _unescaped(value: str, separator: str, quote: str, escape: str | None, *, enclosed: bool) -> str:

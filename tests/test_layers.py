@@ -40,6 +40,9 @@ FLOORS = [
     {"evaluation"},
     {"recommender.recommender"},
     {"reporting"},
+    {"live"},
+    {"store"},
+    {"server"},
     {"cli"},
 ]
 

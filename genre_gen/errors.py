@@ -99,3 +99,23 @@ class MissingPackageError(GenreGenError, ImportError):
 
 class DecodingError(GenreGenError):
     """Invalid scores of the language model (NaN or infinite), from which nothing can be generated."""
+
+
+class BusyError(GenreGenError):
+    """A full queue, or a deadline that passed before the work began; nothing was done.
+
+    Attributes:
+        retry_after: seconds after which another attempt is worth it.
+    """
+
+    def __init__(self, message: str = "", retry_after: float = 1.0) -> None:
+        """Hold the message, and the seconds to wait."""
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class StoreError(GenreGenError):
+    """A store that cannot be opened, read or written (disk full, read-only, locked by another process).
+
+    What was to be written is not stored, and was not acknowledged.
+    """

@@ -1,0 +1,1 @@
+"""What changes while a recommender serves: events, histories, items, and the thread that answers; no HTTP, no SQL."""

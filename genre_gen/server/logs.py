@@ -1,0 +1,178 @@
+"""Logs of the server: one JSON object a line on stderr, with request ids, and without keys, tokens and passwords."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import time
+import traceback
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+Observe: TypeAlias = Callable[[str, str, int, float | None], None]
+"""Called once a request: route, method, status, and seconds, None for a stream."""
+
+REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""Id of the request that the present task answers; log lines have it."""
+UNMATCHED = "unmatched"
+"""The route of requests that no route matches; their paths are not logged, since they may hold anything."""
+GONE = 499
+"""The status in logs and metrics of requests whose client left before the answer began."""
+
+log = logging.getLogger(__name__)
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_HIDDEN = (
+    (re.compile(r"(gk_[A-Za-z0-9]{1,16}_)[\w-]{8,}"), r"\1…"),
+    (re.compile(r"(gs_)[\w.=-]{8,}"), r"\1…"),
+    (re.compile(r"\b(bearer|basic)\s+[^\s\"',;…]+", re.I), r"\1 …"),
+    (re.compile(r"\b(x-api-key|token|password|passwd|secret)(['\"]?\s*[=:]\s*['\"]?)[^\s\"'&,;…]+", re.I), r"\1\2…"),
+    (re.compile(r"(://[^\s:/@]*:)[^\s/@]+@"), r"\1…@"),
+)
+
+
+def redacted(text: str) -> str:
+    """Return a text without the secrets in it: of keys their public prefix stays, of addresses all but the password."""
+    for secret, instead in _HIDDEN:
+        text = secret.sub(instead, text)
+    return text
+
+
+class JsonFormatter(logging.Formatter):
+    """Writes a record as one JSON object of ASCII characters: no value can break a line or colour a terminal.
+
+    A dictionary in the record's attribute ``fields`` is added to the object. Every text is redacted, exceptions too.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        entry: dict[str, Any] = {
+            "time": moment.replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": _message(record),
+        }
+        if ident := REQUEST_ID.get():
+            entry["request_id"] = ident
+        entry |= getattr(record, "fields", {})
+        if record.exc_info:
+            entry["error"] = "".join(traceback.format_exception(*record.exc_info))
+        return json.dumps(_clean(entry), default=lambda value: redacted(str(value)))
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # arguments that do not fit: the standard library would print them as they are
+        return str(record.msg)
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, Mapping):
+        return {redacted(str(key)): _clean(part) for key, part in value.items()}
+    return [_clean(part) for part in value] if isinstance(value, (list, tuple, set)) else value
+
+
+def set_up_logs(level: int = logging.INFO) -> None:
+    """Send the logs of the whole process to stderr as JSON; requests are logged at INFO, of other packages warnings."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(level, logging.WARNING))
+    logging.getLogger("genre_gen").setLevel(level)
+
+
+def new_request_id(given: str | None = None) -> str:
+    """Return the id that a client gave to a request if it is short and plain, else a new one."""
+    return given if given is not None and _ID.fullmatch(given) else uuid.uuid4().hex
+
+
+class RequestLog:
+    """ASGI middleware: gives each request an id, logs one line about it, and answers 500 if the app fails.
+
+    The line has the route's template and not the path, which contains ids of users and items.
+    """
+
+    def __init__(self, app: App, observe: Observe | None = None) -> None:
+        """Wrap an app; ``observe`` counts each request."""
+        self._app, self._observe = app, observe
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        ident = new_request_id(given.decode("latin-1"))
+        scope.setdefault("state", {})["request_id"] = ident
+        mark = REQUEST_ID.set(ident)
+        answer = _Answer(send, ident)
+        begun = time.perf_counter()
+        try:
+            await self._app(scope, receive, answer)
+        except Exception:
+            log.exception("a request failed")
+            await answer.fail()
+        finally:
+            self._tell(scope, answer, time.perf_counter() - begun)
+            REQUEST_ID.reset(mark)
+
+    def _tell(self, scope: Scope, answer: _Answer, seconds: float) -> None:
+        route, method, status = route_of(scope), str(scope["method"]), answer.status or GONE
+        if self._observe is not None:
+            self._observe(route, method, status, None if answer.streams else seconds)
+        if log.isEnabledFor(logging.INFO):
+            fields = {"route": route, "method": method, "status": status, "milliseconds": round(seconds * 1000, 1)}
+            log.info("request", extra={"fields": fields})
+
+
+class _Answer:
+    """The sending side of a request: adds the id, and remembers the status."""
+
+    def __init__(self, send: Send, ident: str) -> None:
+        self._send, self._ident = send, ident
+        self.status, self.streams = 0, False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = [(name, value) for name, value in message["headers"] if name.lower() != b"x-request-id"]
+            self.streams = any(value.startswith(b"text/event-stream") for _, value in headers)
+            message = {**message, "headers": [*headers, (b"x-request-id", self._ident.encode())]}
+        await self._send(message)
+
+    async def fail(self) -> None:
+        """Answer that the server failed, unless an answer has begun."""
+        if self.status:
+            return
+        problem = {
+            "type": "about:blank",
+            "title": "Internal Server Error",
+            "status": 500,
+            "detail": f"the server failed; its log has the reason under the request id {self._ident}",
+            "request_id": self._ident,
+        }
+        body = json.dumps(problem).encode()
+        headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(body)).encode())]
+        await self({"type": "http.response.start", "status": 500, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+
+def route_of(scope: Scope) -> str:
+    """Return the template of the route that a request took, such as ``/v1/{domain}/events``."""
+    route = scope.get("route")
+    return getattr(route, "path_format", None) or getattr(route, "path", None) or UNMATCHED

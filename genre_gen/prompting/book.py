@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import TemplateError, TemplateSyntaxError, meta, nodes
+from jinja2 import TemplateError, TemplateSyntaxError
 from jinja2.environment import Template
 
 from genre_gen.data.arguments import check_type
@@ -22,9 +22,8 @@ from genre_gen.languages.resolved import DomainLanguage
 from genre_gen.languages.settings import ENGLISH
 from genre_gen.prompting.budget import spending
 from genre_gen.prompting.nouns import Noun
-from genre_gen.prompting.sandbox import TemplateEnvironment
+from genre_gen.prompting.parsed import BookEnvironment, ParsedTemplate, parsed
 from genre_gen.prompting.spans import ROLES, Message, Prompt, Role, Span, merged, stripped
-from genre_gen.prompting.syntax import included, refused
 from genre_gen.prompting.templates import check_size, find_templates, in_language, read_template, template_folders
 from genre_gen.prompting.variables import TASK_VARIABLES, VARIABLES
 from genre_gen.registry import TASKS
@@ -97,8 +96,8 @@ class PromptBook:
         if not sources:
             raise PromptError(f"no templates (*.jinja) in {folder}")
         self.folder, self._tasks, self._files, self._sources = folder, dict(tasks), files, sources
-        self._environment = TemplateEnvironment(self._sources, self._files)
-        self._trees = {name: self._parse(name) for name in self._sources}
+        self._environment = BookEnvironment(self._sources, self._files)
+        self._parsed = {name: self._parse(name) for name in self._sources}
         for name in self._sources:
             self._check(name)
 
@@ -250,24 +249,22 @@ class PromptBook:
             where = _position(error) or self._files[name]
             raise PromptError(f"{where}: {getattr(error, 'message', None) or error}") from error
 
-    def _parse(self, name: str) -> nodes.Template:
+    def _parse(self, name: str) -> ParsedTemplate:
         """Parse and compile a file, so that syntax errors are found when it is read."""
         try:
-            tree = self._environment.parse(self._sources[name], name, self._files[name])
-            self._environment.get_template(name)
+            return parsed(self._sources[name], name)
         except TemplateSyntaxError as error:
             raise PromptError(f"{self._files[name]}:{error.lineno}: {error.message}") from None
         except (RecursionError, MemoryError, SyntaxError):
             raise PromptError(f"{self._files[name]}: nested too deeply") from None
         except (TemplateError, ValueError) as error:
             raise PromptError(f"{self._files[name]}: {error}") from None
-        return tree
 
     def _check(self, name: str) -> None:
         """Raise PromptError for constructs that prompts do not allow, unknown includes and undeclared variables."""
-        tree, file = self._trees[name], self._files[name]
-        for line, reason in refused(tree):
-            raise PromptError(f"{file}:{line}: {reason}")
+        file = self._files[name]
+        if (problem := self._parsed[name].refused) is not None:
+            raise PromptError(f"{file}:{problem[0]}: {problem[1]}")
         parts = self._closure(name)
         match = _NAME.fullmatch(name)
         if match is None:
@@ -280,12 +277,12 @@ class PromptBook:
         except PromptError as error:
             raise PromptError(f"{file}: {error}") from None
         for part in parts:
-            local = _set_somewhere(self._trees[part])
+            local = self._parsed[part].set_somewhere
             if part != name:
                 # An included file also sees the loop variables and macros of the files that include it.
-                local = local.union({"loop"}, *(_assigned(self._trees[other]) for other in parts))
-            for wanted in sorted(meta.find_undeclared_variables(self._trees[part]) - set(allowed) - local):
-                line = _line_of(self._trees[part], wanted)
+                local = local.union({"loop"}, *(self._parsed[other].assigned for other in parts))
+            for wanted in sorted(self._parsed[part].undeclared - set(allowed) - local):
+                line = self._parsed[part].lines.get(wanted, 1)
                 raise PromptError(
                     f"{self._files[part]}:{line}: no variable {wanted!r}{suggestion(wanted, allowed)}; "
                     f"the task {task!r} has {', '.join(allowed)}"
@@ -298,7 +295,7 @@ class PromptBook:
         return names
 
     def _collect(self, name: str, above: tuple[str, ...], names: list[str]) -> None:
-        for line, part in included(self._trees[name]):
+        for line, part in self._parsed[name].included:
             where = f"{self._files[name]}:{line}"
             if part not in self._sources:
                 raise PromptError(f"{where}: no file {part!r} in {self.folder}{suggestion(part, self._sources)}")
@@ -307,19 +304,6 @@ class PromptBook:
             if part not in names:
                 self._collect(part, (*above, name), names)
         names.append(name)
-
-
-def _set_somewhere(tree: nodes.Template) -> set[str]:
-    """Return the names that ``{% set %}`` assigns on at least one path; on other paths rendering fails."""
-    return set().union(*(_assigned(node) for node in tree.find_all((nodes.Assign, nodes.AssignBlock))))
-
-
-def _assigned(tree: nodes.Node) -> set[str]:
-    return {node.name for node in tree.find_all(nodes.Name) if node.ctx in ("store", "param")}
-
-
-def _line_of(tree: nodes.Template, name: str) -> int:
-    return next((node.lineno for node in tree.find_all(nodes.Name) if node.name == name), 1)
 
 
 def _position(error: BaseException) -> str:

@@ -15,6 +15,7 @@ from genre_gen.errors import PromptError
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.budget import Budget, spending
 from genre_gen.prompting.filters import FILTERS
+from genre_gen.prompting.parsed import parsed
 from genre_gen.prompting.spans import Message, Prompt, Span, show
 from genre_gen.prompting.variables import ENTRY_FIELDS, TASK_VARIABLES, VARIABLES, entries, entry
 
@@ -266,6 +267,24 @@ def test_mistakes_while_rendering_name_file_and_line(tmp_path, template, message
         render(tmp_path, template, {"part": "\n{{ item.nothing }}"} if "part" in template else None)
     assert str(tmp_path) in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_the_same_source_in_two_folders_is_compiled_once_and_each_mistake_names_its_own_file(tmp_path):
+    template, books = "a\nb {{ item.titel }}", {}
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        books[name] = book_of(tmp_path / name, template)
+        if name == "one":
+            before = parsed.cache_info().misses
+    assert parsed.cache_info().misses == before
+    for name in ("two", "one", "two"):
+        with pytest.raises(PromptError, match=rf"/{name}/rating\.assistant\.jinja:2: no 'titel'"):
+            books[name].render("rating", item=entry(CATALOG, 0))
+
+
+def test_a_changed_source_is_another_template(tmp_path):
+    texts = [book_of(tmp_path, source).render("rating").messages[-1].text for source in ("A", "B", "A")]
+    assert texts == ["A", "B", "A"]
 
 
 def test_names_of_tasks_roles_files_and_variables_are_checked(tmp_path):

@@ -27,7 +27,6 @@ class ServerSettings(Settings):
         explain_timeout_ms: the same, for explanations, comparisons and predictions.
         max_timeout_ms: the latest deadline that a request may ask for.
         max_body: bytes of a request's body.
-        max_n: length of a list, all its pages together.
         rate: requests a second of a key that has no rate of its own.
         burst: requests that such a key may send at once.
         list_days: days for which served lists are kept.
@@ -52,7 +51,6 @@ class ServerSettings(Settings):
     explain_timeout_ms: _Milliseconds = 10_000
     max_timeout_ms: _Milliseconds = 60_000
     max_body: Annotated[int, Field(ge=1_000, le=100_000_000)] = 1_000_000
-    max_n: Annotated[int, Field(ge=1, le=100_000)] = 1_000
     rate: Annotated[float, Field(gt=0)] = 2_000.0
     burst: Annotated[int, Field(ge=1)] = 4_000
     list_days: Annotated[float, Field(gt=0)] = 90.0

@@ -1,0 +1,175 @@
+"""Items: added, changed and withdrawn while lists are served."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from genre_gen.data.catalog import Catalog, Item, Value
+from genre_gen.errors import UsageError, quoted
+from genre_gen.live.catalog import with_available, with_items
+from genre_gen.live.view import View
+from genre_gen.server import answers
+from genre_gen.server.context import DomainContext, is_available, user_id
+from genre_gen.server.refusals import NotFoundError
+from genre_gen.server.schemas import FieldValue, ItemBody, ItemPatch, NamedItem
+from genre_gen.settings import suggestion
+from genre_gen.store.items import ItemTable, StoredItem
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+Result = TypeVar("Result")
+_KINDS: Mapping[str, tuple[type, ...]] = {"text": (str,), "number": (int, float), "list": (list,)}
+
+
+class Items:
+    """Changes the items of a domain; changes are made one after another, in a thread of their own."""
+
+    def __init__(self, context: DomainContext, table: ItemTable) -> None:
+        """Serve one domain, whose changed items are in a table."""
+        self._context, self._table = context, table
+        self._versions: dict[str, int] = {}
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix=f"items of {context.name}")
+
+    def restored(self, view: View) -> View:
+        """Return a view of a trained state with the items that are stored."""
+        stored = list(self._table.all())
+        self._versions = {each.item.id: each.version for each in stored}
+        changed = [each.item for each in stored if not _is_same(view.state.catalog, each.item)]
+        if changed:
+            view = with_items(view, changed)
+        flags = {each.item.id: each.available for each in stored if not each.available}
+        return with_available(view, flags) if flags else view
+
+    async def put(self, bodies: Sequence[NamedItem]) -> dict[str, Any]:
+        """Add or replace items, all or none: the values of ``ItemsAnswer``.
+
+        Raises:
+            UsageError, DataError: an id that is there twice, or a field that is unknown or of another type.
+        """
+
+        def change() -> dict[str, Any]:
+            catalog = self._context.catalog
+            items = [self._item(each.item, each) for each in bodies]
+            if len({item.id for item in items}) < len(items):
+                raise UsageError("an item is there twice; name each once")
+            created = sum(item.id not in catalog for item in items)
+            flags = {item.id: body.available for item, body in zip(items, bodies, strict=True)}
+            self._apply(items, flags)
+            return {
+                "items": [self.get(item.id) for item in items],
+                "created": created,
+                "view": self._context.view.number,
+            }
+
+        return await self.in_turn(change)
+
+    async def patch(self, item_id: str, patch: ItemPatch) -> dict[str, Any]:
+        """Change parts of an item: the values of ``ItemAnswer``; raises NotFoundError, UsageError or DataError."""
+
+        def change() -> dict[str, Any]:
+            row = self._row(item_id)
+            item = self._context.catalog[row]
+            body = ItemBody(
+                title=item.title if patch.title is None else patch.title,
+                fields={**answers.item_values(item), **(patch.fields or {})},
+                text=item.text if patch.text is None else patch.text,
+                available=is_available(self._context.view, row) if patch.available is None else patch.available,
+            )
+            self._apply([self._item(item.id, body)], {item.id: body.available})
+            return self.get(item.id)
+
+        return await self.in_turn(change)
+
+    async def withdraw(self, item_id: str) -> dict[str, Any]:
+        """Take an item out of all lists from the next batch on; it can be put back."""
+        return await self.patch(item_id, ItemPatch(available=False))
+
+    def get(self, item_id: str) -> dict[str, Any]:
+        """Return an item: the values of ``ItemAnswer``; raises NotFoundError."""
+        row, view = self._row(item_id), self._context.view
+        item = view.state.catalog[row]
+        return {
+            "item": item.id,
+            "title": item.title,
+            "fields": answers.item_values(item),
+            "text": item.text,
+            "available": is_available(view, row),
+            "version": self._versions.get(item.id, 0),
+        }
+
+    async def in_turn(self, change: Callable[[], Result]) -> Result:
+        """Run a change of the view when those before it are done."""
+        return await asyncio.get_running_loop().run_in_executor(self._worker, change)
+
+    def close(self) -> None:
+        """End the thread; a change that runs is finished."""
+        self._worker.shutdown(cancel_futures=True)
+
+    def _row(self, item_id: str) -> int:
+        catalog = self._context.catalog
+        if item_id not in catalog:
+            raise NotFoundError(f"no item {quoted(item_id)} in this domain; add it by PUT, or give another id")
+        return catalog.row(item_id)
+
+    def _item(self, item_id: str, body: ItemBody) -> Item:
+        """Return an item with all fields of the domain; raises UsageError for unknown fields and other types."""
+        fields = self._context.catalog.fields
+        settings = self._context.state.domain.fields
+        for name, value in body.fields.items():
+            if name not in fields:
+                raise UsageError(
+                    f"fields.{name}: no such field{suggestion(name, fields)}; there are {', '.join(fields) or 'none'}"
+                )
+            kind = settings[name].type if name in settings else None
+            if kind in _KINDS and value is not None and not isinstance(value, _KINDS[kind]):
+                raise UsageError(
+                    f"fields.{name}: {quoted(value)} is not a {kind}; give a {kind}, or null if it is unknown"
+                )
+        values: dict[str, Value] = {name: _value(body.fields.get(name)) for name in fields}
+        return Item(user_id(item_id), body.title, values, body.text)
+
+    def _apply(self, items: Sequence[Item], available: Mapping[str, bool]) -> None:
+        """Make a view with the changes, store them, and serve it, in the thread of changes."""
+        context = self._context
+        before = context.view
+        changed = [item for item in items if not _is_same(before.state.catalog, item)]
+        after = with_items(before, changed) if changed else before
+        after = with_available(after, available)
+
+        def write(connection: Connection) -> list[StoredItem]:
+            return [self._table.put(connection, item, available[item.id]) for item in items]
+
+        def applied(stored: Sequence[StoredItem]) -> None:
+            self._versions.update({each.item.id: each.version for each in stored})
+            self.serve(before, after)
+
+        context.database.writer.submit(write, applied, rows=len(items)).result()
+        hidden = [item for item in available if not available[item] and _was_available(before, item)]
+        for listener in context.listeners if hidden else ():
+            listener.withdrawn(context.name, hidden)
+
+    def serve(self, before: View, after: View) -> None:
+        """Serve a view instead of another, with the same events."""
+        engine, histories = self._context.engine, self._context.histories
+        engine.swap(after, None if after.state is before.state else histories.rebase(after.state))
+
+
+def _value(value: FieldValue) -> Value:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _is_same(catalog: Catalog, item: Item) -> bool:
+    """Tell whether the catalog has an item with the same values."""
+    if item.id not in catalog:
+        return False
+    known = catalog[catalog.row(item.id)]
+    return known == replace(item, id=known.id) or known == item
+
+
+def _was_available(view: View, item_id: str) -> bool:
+    return item_id in view.state.catalog and is_available(view, view.state.catalog.row(item_id))

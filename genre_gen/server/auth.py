@@ -54,6 +54,10 @@ class Caller:
         return self.domains is None or domain in self.domains
 
 
+ANYONE = Caller("", Role.READ, frozenset())
+"""A caller without a key, which opens no domain."""
+
+
 class _Entry:
     """A key in memory."""
 

@@ -134,29 +134,29 @@ def problem_response(request: Request, error: ApiError) -> Response:
     return Response(body, error.status, error.headers, media_type=MEDIA_TYPE)
 
 
+_STATUSES: tuple[tuple[type[GenreGenError], int, str], ...] = (  # the first that fits
+    (BusyError, 503, "busy"),
+    (StoreError, 503, "store"),
+    (DecodingError, 503, "model"),
+    (NotFoundError, 404, "not-found"),
+    (ConflictError, 409, "conflict"),
+    (GoneError, 410, "gone"),
+    (UnknownItemError, 422, "unknown-item"),
+    (UnknownUserError, 422, "unknown-user"),
+    (UsageError, 422, "invalid"),
+    (DataError, 422, "invalid"),
+)
+
+
 def api_error(error: Exception) -> ApiError | None:
-    """Return the error of HTTP for one of the library; None for one that nobody expected."""
-    match error:
-        case ApiError():
-            return error
-        case BusyError():
-            return ApiError(503, "busy", str(error), headers={"Retry-After": str(max(1, math.ceil(error.retry_after)))})
-        case NotFoundError():
-            return ApiError(404, "not-found", str(error))
-        case ConflictError():
-            return ApiError(409, "conflict", str(error))
-        case GoneError():
-            return ApiError(410, "gone", str(error))
-        case StoreError():
-            return ApiError(503, "store", str(error), headers={"Retry-After": str(math.ceil(STORE_PAUSE))})
-        case UnknownItemError():
-            return ApiError(422, "unknown-item", str(error))
-        case UnknownUserError():
-            return ApiError(404, "unknown-user", str(error))
-        case UsageError() | DataError():
-            return ApiError(422, "invalid", str(error))
-        case DecodingError():
-            return ApiError(503, "model", str(error), headers={"Retry-After": "60"})
+    """Return the error of HTTP for one of the library; None for one that was not expected."""
+    if isinstance(error, ApiError):
+        return error
+    for cls, status, kind in _STATUSES:
+        if isinstance(error, cls):
+            pause = error.retry_after if isinstance(error, BusyError) else STORE_PAUSE
+            headers = {"Retry-After": str(max(1, math.ceil(pause)))} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+            return ApiError(status, kind, str(error), headers=headers)
     return None
 
 
@@ -167,8 +167,7 @@ async def _of_library(request: Request, error: Exception) -> Response:
     return problem_response(request, known)
 
 
-async def _of_framework(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+async def _of_framework(request: Request, error: HTTPException) -> Response:
     details = {
         404: ("not-found", "no such path; GET /openapi.json lists the operations"),
         405: ("method", f"{request.method} is not possible here; the header Allow lists what is"),
@@ -178,8 +177,7 @@ async def _of_framework(request: Request, error: Exception) -> Response:
     return problem_response(request, ApiError(error.status_code, kind, detail, headers=headers))
 
 
-async def _of_parameters(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
+async def _of_parameters(request: Request, error: RequestValidationError) -> Response:
     errors = [{"field": _path(each["loc"][1:], ""), "problem": _told(each["msg"])} for each in error.errors()]
     told = "; ".join(f"{each['field']}: {each['problem']}" for each in errors[:3])
     return problem_response(request, ApiError(422, "invalid", told, errors=errors[:MAX_ERRORS]))
@@ -190,8 +188,8 @@ async def _of_vanished(request: Request, error: Exception) -> Response:
 
 
 def handle_errors(app: FastAPI) -> None:
-    """Answer every error of an app as a problem; those that nobody expected are left to the outermost layer."""
+    """Answer every error of an app as a problem; those that were not expected are left to the outermost layer."""
     app.add_exception_handler(GenreGenError, _of_library)
-    app.add_exception_handler(HTTPException, _of_framework)
-    app.add_exception_handler(RequestValidationError, _of_parameters)
+    app.add_exception_handler(HTTPException, _of_framework)  # type: ignore[arg-type]
+    app.add_exception_handler(RequestValidationError, _of_parameters)  # type: ignore[arg-type]
     app.add_exception_handler(ClientDisconnect, _of_vanished)

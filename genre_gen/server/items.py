@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from genre_gen.data.catalog import Catalog, Item, Value
 from genre_gen.errors import UsageError, quoted
-from genre_gen.live.catalog import with_available, with_items
 from genre_gen.live.view import View
 from genre_gen.server import answers
 from genre_gen.server.context import DomainContext, is_available, user_id
@@ -37,6 +36,8 @@ class Items:
 
     def restored(self, view: View) -> View:
         """Return a view of a trained state with the items that are stored."""
+        from genre_gen.live.catalog import with_available, with_items
+
         stored = list(self._table.all())
         self._versions = {each.item.id: each.version for each in stored}
         changed = [each.item for each in stored if not _is_same(view.state.catalog, each.item)]
@@ -135,6 +136,8 @@ class Items:
 
     def _apply(self, items: Sequence[Item], available: Mapping[str, bool]) -> None:
         """Make a view with the changes, store them, and serve it, in the thread of changes."""
+        from genre_gen.live.catalog import with_available, with_items
+
         context = self._context
         before = context.view
         changed = [item for item in items if not _is_same(before.state.catalog, item)]

@@ -29,7 +29,7 @@ all events that were acknowledged before. Send a key as `Authorization: Bearer g
 EXAMPLES: Mapping[str, Any] = {
     "domain": "movies",
     "user": "17",
-    "item": "181",
+    "item": "12",
     "list": "01938000-0000-7000-8000-000000000000",
     "prefix": "examples",
 }

@@ -18,8 +18,9 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
+from genre_gen.errors import BusyError
 from genre_gen.server import openapi
-from genre_gen.server.auth import Caller, Role, check_role
+from genre_gen.server.auth import ANYONE, Caller, Role, check_role
 from genre_gen.server.errors import ApiError, late, of_validation
 from genre_gen.server.limits import check_content, read_body, timeout_of
 from genre_gen.server.service import DomainService, Service, unknown_domain
@@ -36,7 +37,7 @@ class Call:
     Attributes:
         request: of the framework.
         service: all domains.
-        caller: None where no key is needed.
+        caller: who sends it; a caller without a key where none is needed.
         seconds: that it may take.
         deadline: by ``time.monotonic()``.
         raw: the body as sent.
@@ -46,7 +47,7 @@ class Call:
 
     request: Request
     service: Service
-    caller: Caller | None
+    caller: Caller
     seconds: float = 0.0
     deadline: float = 0.0
     raw: bytes = b""
@@ -143,11 +144,13 @@ async def _admitted(request: Request, declared: Operation) -> Call:
     """
     service: Service = request.app.state.service
     settings = service.settings
-    caller = None
+    caller = ANYONE
     if declared.role is not None:
         caller = service.keys.caller(request)
         domain = request.path_params.get("domain")
         if domain is not None and (domain not in service.domains or not caller.opens(domain)):
+            if service.starting is not None and caller.opens(domain):
+                raise BusyError(f"the server starts: {service.starting}; try again later", retry_after=2.0)
             raise unknown_domain(domain)
         check_role(caller, declared.role)
     call = Call(request, service, caller)
@@ -218,7 +221,6 @@ async def _once(call: Call, handler: Handler, declared: Operation, name: str) ->
     if not 1 <= len(name) <= 200 or not name.isprintable():  # noqa: PLR2004
         raise ApiError(422, "invalid", "Idempotency-Key must have 1 to 200 printable characters")
     caller, request = call.caller, call.request
-    assert caller is not None
     once = call.service.once(request.path_params.get("domain"))
     whole = f"{request.method} {request.url.path}\n".encode() + call.raw
     key = f"{caller.prefix}/{name}"

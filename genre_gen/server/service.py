@@ -116,6 +116,7 @@ class Service:
         keys: in memory.
         listeners: hear of changes in any domain.
         domains: by name.
+        starting: what a server is doing that is not ready yet; None afterwards.
     """
 
     def __init__(self, engine: Engine, database: Database, settings: ServerSettings) -> None:
@@ -126,6 +127,7 @@ class Service:
         self._key_table = KeyTable(database)
         self._once = Once(database, "keys")
         self.keys = Keyring(self._key_table.list(), settings)
+        self.starting: str | None = None
         self._stopping = False
 
     @classmethod
@@ -177,7 +179,7 @@ class Service:
 
     def problems(self) -> list[str]:
         """Return why the server is not ready; nothing if it is."""
-        found = []
+        found = [] if self.starting is None else [f"the server starts: {self.starting}"]
         if self._stopping:
             found.append("the server stops")
         if not self.engine.healthy:

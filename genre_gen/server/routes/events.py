@@ -14,9 +14,9 @@ from genre_gen.server.schemas import EventsAnswer, EventsBody, EventsOfUser, Eve
 router = APIRouter()
 _EVENTS = {
     "events": [
-        {"event_id": "c1-0007", "user": "17", "item": "181"},
-        {"event_id": "c1-0008", "user": "17", "item": "50", "type": "rating", "rating": 4,
-         "at": "2026-12-01T10:15:02.120Z", "session": "s-81"},
+        {"event_id": "c1-0007", "user": "17", "item": "12"},
+        {"event_id": "c1-0008", "user": "17", "item": "5", "type": "rating", "rating": 4,
+         "at": "2026-01-15T10:15:02.120Z", "session": "s-81"},
     ]
 }  # fmt: skip
 

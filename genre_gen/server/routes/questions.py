@@ -21,7 +21,7 @@ from genre_gen.server.schemas import (
 )
 
 router = APIRouter()
-_ABOUT = {"user": "17", "item": "181"}
+_ABOUT = {"user": "17", "item": "12"}
 
 
 @operation(
@@ -53,7 +53,7 @@ async def explain(call: Call) -> dict[str, Any]:
     router,
     "POST",
     "/v1/{domain}/compare",
-    Operation(Role.READ, CompareAnswer, CompareBody, example={**_ABOUT, "other": "50"}, watched=True, slow=True),
+    Operation(Role.READ, CompareAnswer, CompareBody, example={**_ABOUT, "other": "5"}, watched=True, slow=True),
 )
 async def compare(call: Call) -> dict[str, Any]:
     """Compare two items. Why one is recommended rather than the other, by model and by item of the history."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -13,10 +13,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from genre_gen import __version__
+from genre_gen.server.declaration import Operation
 from genre_gen.server.errors import MEDIA_TYPE, Problem
-
-if TYPE_CHECKING:
-    from genre_gen.server.operation import Operation
 
 JSON = "application/json"
 _REF = "#/components/schemas/{model}"

@@ -20,7 +20,8 @@ from starlette.responses import Response
 
 from genre_gen.errors import BusyError
 from genre_gen.server import openapi
-from genre_gen.server.auth import ANYONE, Caller, Role, check_role
+from genre_gen.server.auth import ANYONE, Caller, check_role
+from genre_gen.server.declaration import Operation
 from genre_gen.server.errors import ApiError, late, of_validation
 from genre_gen.server.limits import check_content, read_body, timeout_of
 from genre_gen.server.service import DomainService, Service, unknown_domain
@@ -67,39 +68,6 @@ class Call:
 Handler: TypeAlias = Callable[[Call], Awaitable[Any]]
 
 
-@dataclass(frozen=True)
-class Operation:
-    """How a route is declared.
-
-    Attributes:
-        role: that the key must have; None where no key is needed.
-        answer: model of the answer, for the documentation.
-        body: model of the body; None without one.
-        parsed: False leaves the body to the handler.
-        query: model of the parameters; None without any.
-        example: of the body.
-        parameters: examples of parts of the path and of parameters.
-        status: of the answer.
-        slow: whether a call takes the deadline of explanations.
-        watched: is given up when the client leaves or the deadline passes; not for what writes.
-        repeatable: a client may send an ``Idempotency-Key``.
-        errors: statuses in addition to those that every operation may have.
-    """
-
-    role: Role | None
-    answer: type[BaseModel] | None
-    body: type[BaseModel] | None = None
-    parsed: bool = True
-    query: type[BaseModel] | None = None
-    example: Any = None
-    parameters: dict[str, Any] | None = None
-    status: int = 200
-    slow: bool | Callable[[Call], bool] = False
-    watched: bool = False
-    repeatable: bool = False
-    errors: tuple[int, ...] = ()
-
-
 def operation(router: APIRouter, method: str, path: str, declared: Operation) -> Callable[[Handler], Handler]:
     """Declare a route; the docstring of its handler is its documentation."""
     if declared.body is not None and declared.body not in BODIES:
@@ -137,7 +105,7 @@ def json_response(content: Any, status: int = 200) -> Response:
 
 
 async def _admitted(request: Request, declared: Operation) -> Call:
-    """Return a request that may go on; its body is read last.
+    """Return a request that is allowed; its body is read last.
 
     Raises:
         ApiError, NotFoundError: it may not.

@@ -10,15 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
-pytest.importorskip("fastapi", reason="the server's packages are installed by the extra serve")
-
-from starlette.testclient import TestClient  # noqa: E402
-
-from genre_gen import Recommender  # noqa: E402
-from genre_gen.server.app import create_app  # noqa: E402
-from genre_gen.server.service import Service  # noqa: E402
-from genre_gen.server.settings import ServerSettings  # noqa: E402
+from genre_gen import Recommender
+from genre_gen.server.app import create_app
+from genre_gen.server.service import Service
+from genre_gen.server.settings import ServerSettings
 
 PATIENT = {"timeout_ms": 60_000, "explain_timeout_ms": 60_000}
 """A test does not fail because the machine is busy."""

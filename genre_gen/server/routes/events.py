@@ -6,10 +6,11 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from genre_gen.server.answer_schemas import EventsAnswer, EventsOfUser
 from genre_gen.server.auth import Role
 from genre_gen.server.events import read_events
 from genre_gen.server.operation import Call, Operation, operation
-from genre_gen.server.schemas import EventsAnswer, EventsBody, EventsOfUser, EventsQuery
+from genre_gen.server.schemas import EventsBody, EventsQuery
 
 router = APIRouter()
 _EVENTS = {

@@ -6,9 +6,10 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from genre_gen.server.answer_schemas import ItemAnswer, ItemsAnswer
 from genre_gen.server.auth import Role
 from genre_gen.server.operation import Call, Operation, operation
-from genre_gen.server.schemas import ItemAnswer, ItemBody, ItemPatch, ItemsAnswer, ItemsBody, NamedItem
+from genre_gen.server.schemas import ItemBody, ItemPatch, ItemsBody, NamedItem
 
 router = APIRouter()
 _ITEM = {"title": "A Night at the Harbour (1999)", "fields": {"genre": ["Drama"], "year": 1999}}

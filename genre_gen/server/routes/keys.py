@@ -6,10 +6,11 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from genre_gen.server.answer_schemas import KeyAnswer, KeysAnswer, NewKeyAnswer
 from genre_gen.server.auth import Role
 from genre_gen.server.errors import ApiError
 from genre_gen.server.operation import Call, Operation, operation
-from genre_gen.server.schemas import KeyAnswer, KeyBody, KeysAnswer, NewKeyAnswer
+from genre_gen.server.schemas import KeyBody
 from genre_gen.server.service import Service, key_values
 
 router = APIRouter()

@@ -6,9 +6,10 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from genre_gen.server.answer_schemas import ListAnswer, StoredList
 from genre_gen.server.auth import Role
 from genre_gen.server.operation import Call, Operation, operation
-from genre_gen.server.schemas import ListAnswer, ListQuery, NextBody, RecommendBody, RecommendQuery, StoredList
+from genre_gen.server.schemas import ListQuery, NextBody, RecommendBody, RecommendQuery
 
 router = APIRouter()
 _ASKED = {"user": "17", "n": 5, "where": "year >= 1980", "query": "something light about space", "scenario": "home"}

@@ -7,18 +7,11 @@ from typing import Any
 from fastapi import APIRouter
 
 from genre_gen.errors import UnknownItemError
+from genre_gen.server.answer_schemas import CompareAnswer, ExplainAnswer, PredictAnswer, SimilarAnswer
 from genre_gen.server.auth import Role
 from genre_gen.server.operation import Call, Operation, operation
 from genre_gen.server.refusals import NotFoundError
-from genre_gen.server.schemas import (
-    AboutItem,
-    CompareAnswer,
-    CompareBody,
-    ExplainAnswer,
-    PredictAnswer,
-    SimilarAnswer,
-    SimilarQuery,
-)
+from genre_gen.server.schemas import AboutItem, CompareBody, SimilarQuery
 
 router = APIRouter()
 _ABOUT = {"user": "17", "item": "12"}

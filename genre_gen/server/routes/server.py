@@ -7,11 +7,11 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from genre_gen.server.answer_schemas import DomainsAnswer, HealthAnswer
 from genre_gen.server.auth import Role
 from genre_gen.server.docs_page import HEADERS, page
 from genre_gen.server.errors import ApiError
 from genre_gen.server.operation import Call, Operation, json_response, operation
-from genre_gen.server.schemas import DomainsAnswer, HealthAnswer
 
 router = APIRouter()
 docs = APIRouter()

@@ -6,16 +6,10 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from genre_gen.server.answer_schemas import ForgetAnswer, MergeAnswer, UserAnswer
 from genre_gen.server.auth import Role
 from genre_gen.server.operation import Call, Operation, operation
-from genre_gen.server.schemas import (
-    ForgetAnswer,
-    LabelsBody,
-    MergeAnswer,
-    MergeBody,
-    UserAnswer,
-    UserQuery,
-)
+from genre_gen.server.schemas import LabelsBody, MergeBody, UserQuery
 
 router = APIRouter()
 _OTHER = {"user": "visitor-81"}

@@ -4,7 +4,8 @@ torch computes products in single precision with MKL, which is limited to AVX2 o
 Intel. oneDNN, also part of torch, uses all instructions of the processor. The faster one is measured once for each
 precision; layers are prepacked only if oneDNN wins by a clear margin. The results differ in rounding only.
 
-Prepacked weights are a second copy in memory; training and saving use the decoder itself.
+Prepacked weights are a second copy in memory; training and saving use the decoder itself. Most of the last layer is
+computed for one token per user, which the usual product does faster; it is prepacked when users are first read together.
 """
 
 from __future__ import annotations
@@ -35,17 +36,24 @@ _LOCK = Lock()  # of the blocks; one thread measures and packs, others wait for 
 class PrepackedLinear(nn.Module):
     """Linear layers of the same input as one product with prepacked weights; only for inference."""
 
-    def __init__(self, *linears: nn.Linear) -> None:
-        """Prepack the weights of one or several layers; several that wrap the same layers share them."""
+    def __init__(self, *linears: nn.Linear, at_once: bool = True) -> None:
+        """Prepack the weights of one or several layers; several that wrap the same layers share them.
+
+        With ``at_once`` False, that is done for the first input of several rows.
+        """
         super().__init__()
         self.linears = nn.ModuleList(linears)
-        self._blocks, self._bias = _blocks_of(linears), _joined_bias([linear.bias for linear in linears])
+        self._blocks = _blocks_of(linears) if at_once else None
+        self._bias = _joined_bias([linear.bias for linear in linears])
 
     def forward(self, rows: Tensor) -> Tensor:
         """Return ``rows [..., inner]`` times the weights, ``[..., outer]``, one layer after the other."""
         if rows.dtype == torch.float32 and rows.numel() == rows.shape[-1]:  # for a single row MKL is faster
             parts = [linear(rows) for linear in self.linears]
             return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+        if self._blocks is None:
+            with _LOCK:
+                self._blocks = _blocks_of(list(self.linears))  # type: ignore[arg-type]
         return _multiply(rows, self._blocks, self._bias)
 
 
@@ -75,17 +83,20 @@ def prepack(backbone: Any) -> Any:
 def _prepacked(decoder: Decoder) -> Decoder:
     """Replace, in place, linear layers by prepacked ones, and those of queries, keys and values by one product.
 
-    In the last layer these stay apart, since its queries are mostly those of a single token.
+    In the last layer these stay apart, since its queries are mostly those of a single token; only keys and values are
+    those of all tokens.
     """
     for layer in decoder.layers:
         attention: Any = layer.self_attn
-        if layer is not decoder.layers[-1] and attention.q_norm is None:
+        last = layer is decoder.layers[-1]
+        if not last and attention.q_norm is None:
             attention.qkv_proj = _joined((attention.q_proj, attention.k_proj, attention.v_proj))
         for path in LINEARS:
             linear = layer.get_submodule(path)
             joined = attention.qkv_proj is not None and path.endswith(("q_proj", "k_proj", "v_proj"))
             if type(linear) is nn.Linear and _gains(linear.weight) and not joined:
-                layer.set_submodule(path, PrepackedLinear(linear))
+                at_once = not last or path.endswith(("k_proj", "v_proj"))
+                layer.set_submodule(path, PrepackedLinear(linear, at_once=at_once))
     return decoder
 
 
@@ -134,8 +145,12 @@ def is_faster(precision: torch.dtype) -> bool:
     """Tell whether prepacked products of a precision are clearly faster on this processor, by measuring them.
 
     Some processors lack the instructions for a precision; oneDNN then refuses it, and torch's usual product is used.
+    Where AVX2 is all there is, MKL uses the same instructions, so single precision is not measured: that would load
+    parts of oneDNN, and a busy processor could give the wrong answer.
     """
     if precision not in _PRECISIONS or not _available():
+        return False
+    if precision == torch.float32 and torch.backends.cpu.get_cpu_capability() == "AVX2":
         return False
     weight = torch.ones(_OUTER, _INNER, dtype=precision)
     rows = torch.ones(1, _ROWS, _INNER, dtype=precision)

@@ -25,6 +25,7 @@ from genre_gen.downloads.models import ensure_model, find_model, hub_id, is_ship
 from genre_gen.downloads.repository import download_repository
 from genre_gen.errors import CheckpointError, SourceError
 from genre_gen.explain.shared_counts import SharedCounts
+from genre_gen.folders.allocator import return_freed_memory
 from genre_gen.folders.arrays import LARGEST, check_numbers, contents_of
 from genre_gen.folders.reading import SavedFolder, open_folder
 from genre_gen.folders.writing import recover_folder
@@ -124,6 +125,7 @@ def load(
             _check_blends(tuned, members, raters)
         knowledge = _knowledge(saved, len(catalog)) if KNOWLEDGE in saved else None
         llm = _language_model(saved, settings, domain, catalog)
+    return_freed_memory()
     log.info("read %s, trained for %s by version %s", folder, domain.name, settings.version)
     return RecommenderState(
         domain,

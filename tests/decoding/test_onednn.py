@@ -99,3 +99,24 @@ def test_private_functions_of_torch_are_optional(monkeypatch):
     monkeypatch.undo()
     assert not is_faster.__wrapped__(torch.float64)
     assert isinstance(is_faster.__wrapped__(torch.float32), bool)
+
+
+@torch.inference_mode()
+def test_the_last_layer_is_prepacked_when_several_rows_are_read_and_not_for_one():
+    model = tiny_llama().model
+    decoder = prepack(model)
+    last = [part for name, part in decoder.layers[-1].named_modules() if isinstance(part, PrepackedLinear)]
+    waiting = [part for part in last if part._blocks is None]
+    assert (len(last), len(waiting)) == (7, 5)  # keys and values are those of all tokens
+    embeddings = torch.randn(2, 5, model.config.hidden_size)
+    ends = torch.tensor([4, 2])
+    alone = [decoder.read(embeddings[row : row + 1], last=ends[row : row + 1]) for row in (0, 1)]
+    assert all(part._blocks is None for part in waiting)
+    torch.testing.assert_close(decoder.read(embeddings, last=ends), torch.cat(alone), atol=1e-5, rtol=1e-5)
+    assert all(part._blocks is not None for part in waiting)
+
+
+def test_where_both_use_the_same_instructions_nothing_is_measured(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    monkeypatch.setattr(module, "_seconds", None)  # calling it would fail
+    assert not is_faster.__wrapped__(torch.float32)

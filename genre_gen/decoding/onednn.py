@@ -5,7 +5,8 @@ Intel. oneDNN, also part of torch, uses all instructions of the processor. The f
 precision; layers are prepacked only if oneDNN wins by a clear margin. The results differ in rounding only.
 
 Prepacked weights are a second copy in memory; training and saving use the decoder itself. Most of the last layer is
-computed for one token per user, which the usual product does faster; it is prepacked when users are first read together.
+computed for one token per user, which the usual product does faster, so it is prepacked when several users are first
+read together.
 """
 
 from __future__ import annotations

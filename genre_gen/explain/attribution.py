@@ -146,17 +146,24 @@ class Attributor:
         return rows if max_items is None else rows[:max_items]
 
     def attribute(
-        self, history: History, rows: Sequence[int], allowed: NDArray[np.bool_], max_items: int | None = RECENT
+        self,
+        history: History,
+        rows: Sequence[int],
+        allowed: NDArray[np.bool_],
+        max_items: int | None = RECENT,
+        *,
+        items_only: bool = False,
     ) -> list[Attribution]:
         """Return what each pick (by its catalog row) depends on; several picks cost as much as one.
 
         ``allowed`` (bool ``[n_items]``) is what may be recommended to the whole history, and the picks. The last
-        ``max_items`` items are left out one by one; None for all that the model reads.
+        ``max_items`` items are left out one by one; None for all that the model reads. With ``items_only`` the effects
+        of attribute values are not measured.
 
         Raises:
             DecodingError: the language model's scores are not finite.
         """
-        single, values = self.recent(history, max_items), self._values(history, rows)
+        single, values = self.recent(history, max_items), {} if items_only else self._values(history, rows)
         left_out: list[Collection[int]] = [*([row] for row in single), *values.values()]
         variants = self.variants(history, left_out, rows, allowed)
 

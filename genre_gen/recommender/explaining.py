@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -44,6 +45,11 @@ def explain(state: RecommenderState, history: History, row: int) -> Explanation:
 def attribute(state: RecommenderState, history: History, row: int, limit: int | None) -> Attribution:
     """Measure the contribution of each item of the history; see :meth:`genre_gen.Recommender.attribute`."""
     return state.attributor.attribute(history, [row], allowed_for(state, history), _checked(limit))[0]
+
+
+def contributions(state: RecommenderState, history: History, rows: Sequence[int]) -> list[Attribution]:
+    """Measure the contribution of recent items to several picks at once, without those of attribute values."""
+    return state.attributor.attribute(history, rows, allowed_for(state, history), items_only=True)
 
 
 def compare(state: RecommenderState, history: History, row: int, other: int, limit: int | None) -> Comparison:

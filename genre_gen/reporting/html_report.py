@@ -30,6 +30,7 @@ from genre_gen.folders.output import writing
 from genre_gen.languages.scripts import UNSPACED
 from genre_gen.prompting.spans import Prompt
 from genre_gen.prompting.templates import in_language
+from genre_gen.recommender.explaining import contributions
 from genre_gen.recommender.recommender import Recommender
 from genre_gen.recommender.requests import Recommendation
 from genre_gen.tasks import TASKS
@@ -215,8 +216,7 @@ def _picks(
     below = max((sum(max(-part, 0) for part in pick.parts.values()) for pick in picks), default=0.0)
     unit = 100 / ((above + below) or 1.0)
     catalog = recommender.state.catalog
-    for pick in picks:
-        effects = _measured(recommender, user, pick)
+    for pick, effects in zip(picks, _measured(recommender, user, picks), strict=True):
         facts = () if pick.explanation is None else pick.explanation.facts
         yield Pick(
             pick.rank,
@@ -232,12 +232,16 @@ def _picks(
         )
 
 
-def _measured(recommender: Recommender, user: str, pick: Recommendation) -> Sequence[attribution.Effect]:
-    """Return what items of the history did for a pick; nothing where the language model fails, as the notes say."""
+def _measured(
+    recommender: Recommender, user: str, picks: Sequence[Recommendation]
+) -> Sequence[Sequence[attribution.Effect]]:
+    """Return what items of the history did for each pick; nothing where the language model fails, as the notes say."""
+    state = recommender.state
+    history, rows = state.histories.history(user), [state.catalog.row(pick.item.id) for pick in picks]
     try:
-        return recommender.attribute(user, pick.item.id).items
+        return [each.items for each in contributions(state, history, rows)]
     except DecodingError:
-        return ()
+        return [()] * len(picks)
 
 
 def _stacked(parts: Mapping[str, float], members: Sequence[str], zero: float, unit: float) -> Iterator[Bar]:

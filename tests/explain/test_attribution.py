@@ -80,6 +80,15 @@ def test_all_items_with_a_value_are_left_out_together():
     assert value.blend == pytest.approx(0)
 
 
+def test_effects_of_values_are_measured_only_if_wanted():
+    both, language = attributor()
+    whole, items_only = (both.attribute(SEEN, [ALIENS], ALLOWED, items_only=only)[0] for only in (False, True))
+    assert (items_only.items, items_only.score) == (whole.items, whole.score)
+    assert whole.values
+    assert not items_only.values
+    assert len(language.calls[0]) > len(language.calls[1])
+
+
 def test_the_variants_are_scored_in_one_call():
     both, language = attributor()
     both.attribute(SEEN, [ALIENS, NEW], ALLOWED, max_items=2)

@@ -44,18 +44,17 @@ class Reader(HTMLParser):
         self.text.append(data)
 
 
-def attributed(recommender, monkeypatch):
+def attributed(monkeypatch):
     """Let a recommender say that the last item spoke for a pick, the first against it."""
 
-    def attribute(who, item):
-        rows = recommender.state.histories.history(who).rows
+    def contributions(state, history, picks):
         effects = [
-            SimpleNamespace(item=recommender.state.catalog[int(row)], llm=float(number) - 1, blend=0.25)
-            for number, row in enumerate(rows[-3:])
+            SimpleNamespace(item=state.catalog[int(row)], llm=float(number) - 1, blend=0.25)
+            for number, row in enumerate(history.rows[-3:])
         ]
-        return SimpleNamespace(items=tuple(effects))
+        return [SimpleNamespace(items=tuple(effects))] * len(picks)
 
-    monkeypatch.setattr(recommender, "attribute", attribute, raising=False)
+    monkeypatch.setattr(pages, "contributions", contributions)
 
 
 def text_of(html):
@@ -63,7 +62,7 @@ def text_of(html):
 
 
 def test_the_page_tells_who_what_and_why(mixed, monkeypatch):
-    attributed(mixed, monkeypatch)
+    attributed(monkeypatch)
     html = page(mixed, ["17", "3"], n=3)
     read, text = Reader(html), text_of(html)
     assert read.open == []
@@ -163,7 +162,7 @@ def hostile(mixed):
 
 
 def test_hostile_data_is_inert(hostile, monkeypatch):
-    attributed(hostile, monkeypatch)
+    attributed(monkeypatch)
     html = page(hostile, ["17"], n=5)
     read = Reader(html)
     assert read.open == []
@@ -215,7 +214,7 @@ def test_mistakes_are_told(mixed):
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium")
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_browser_shows_it_without_errors_or_requests(hostile, monkeypatch, tmp_path, width):
-    attributed(hostile, monkeypatch)
+    attributed(monkeypatch)
     file = write_page(hostile, ["17", "3"], tmp_path / "page.html")
     with Browser(tmp_path / "profile") as browser:
         for scheme in ("light", "dark"):

@@ -1,13 +1,18 @@
-# `make demo` and `make test` matter most, `make docs` builds the site. Each sets up its own virtual environment first.
+# `make demo`, `make serve` and `make test` matter most, `make docs` builds the site. Each sets up its own virtual environment first.
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV   ?= .venv
 WORKERS ?= 2
 BIN    := $(VENV)/bin
 
-.PHONY: demo test slow lint docs peers counts clean
+.PHONY: demo serve test slow lint docs peers counts clean
 
 demo: $(VENV)/.installed
 	$(BIN)/genre-gen demo --out runs/movies
+
+# A server on this machine, which prints its address and a key. Without runs/movies, the demo trains it first.
+serve: $(VENV)/.installed-serve
+	test -e runs/movies/manifest.json || $(BIN)/genre-gen demo --out runs/movies
+	$(BIN)/genre-gen serve movies --new-key
 
 # Each worker computes with one thread, so that they do not wait for each other.
 test: $(VENV)/.installed-dev
@@ -49,6 +54,10 @@ $(VENV)/.installed: pyproject.toml
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+$(VENV)/.installed-serve: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[plots,track,serve]'
 	touch $@
 
 clean:

@@ -7,7 +7,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -97,16 +97,30 @@ def check_domain(
 def doctor(
     domain: DomainName = "movies",
     online: Annotated[bool, typer.Option("--online", help="Also check whether the model hub answers.")] = False,
+    server: Annotated[
+        str | None, typer.Option(metavar="URL", help="Examine this running server instead; a key lets it see more.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="Key for that server [GENRE_KEY].")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Report the hardware and packages, and what will be used; exit code 1 if something is missing."""
-    from genre_gen.cli.doctor import examine
-    from genre_gen.domain import Domain
+    if server is not None:
+        found: Any = _examine_server(server, key)
+    else:
+        from genre_gen.cli.doctor import examine
+        from genre_gen.domain import Domain
 
-    found = examine(Domain.load(domain), online=online)
+        found = examine(Domain.load(domain), online=online)
     show(found.to_json() if as_json else found.table())
     if not found.healthy:
         raise typer.Exit(FAILED)
+
+
+def _examine_server(url: str, key: str | None) -> Any:
+    from genre_gen.cli.api_client import given_key
+    from genre_gen.cli.server_doctor import examine_server
+
+    return examine_server(url, given_key(key))
 
 
 @prompts.command("copy")

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from genre_gen.cli import compare, domains, export, push, recommend, train, verbosity
+from genre_gen.cli import compare, domains, export, keys, push, recommend, serve, train, verbosity
 from genre_gen.cli.options import FAILED, MISUSED, tell
 from genre_gen.errors import GenreGenError, UsageError
 
@@ -20,11 +20,12 @@ app = typer.Typer(
 )
 for command in (
     train.demo, train.fetch, train.train, recommend.recommend, recommend.explain, recommend.report, recommend.evaluate,
-    push.push, compare.compare, export.export,
+    push.push, compare.compare, export.export, serve.serve, serve.ingest,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(domains.prompts, name="prompts")
 app.add_typer(domains.app, name="domains")
+app.add_typer(keys.app, name="keys")
 app.command()(domains.doctor)
 verbosity.add_options(app)
 

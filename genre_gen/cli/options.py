@@ -84,10 +84,8 @@ def load(
     from genre_gen.domain import Domain
     from genre_gen.recommender.recommender import Recommender
 
+    check_trained(model, domain)
     folder = run_folder(None, domain)
-    if model is None and not folder.exists():
-        Domain.load(domain or DEFAULT_DOMAIN)  # a domain that does not exist is the likelier mistake
-        raise UsageError(f"{folder}: no such folder; train first: genre-gen train {domain or DEFAULT_DOMAIN}")
     recommender = Recommender.from_pretrained(
         model or folder, quantization, plugins=plugins or (), allow_model=allow_model
     )
@@ -96,6 +94,16 @@ def load(
     if language is not None:
         recommender.speak(language)
     return recommender
+
+
+def check_trained(model: str | None, domain: str | None) -> None:
+    """Raise an error if no model is given, and the domain's own folder does not exist."""
+    from genre_gen.domain import Domain
+
+    folder = run_folder(None, domain)
+    if model is None and not folder.exists():
+        Domain.load(domain or DEFAULT_DOMAIN)  # a domain that does not exist is the likelier mistake
+        raise UsageError(f"{folder}: no such folder; train first: genre-gen train {domain or DEFAULT_DOMAIN}")
 
 
 def run_folder(model: str | None, domain: str | None) -> Path:

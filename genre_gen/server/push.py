@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, NamedTuple, Protocol
 
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
@@ -123,9 +124,10 @@ class PushStats:
 class Stream:
     """One client that listens; its reader iterates over it."""
 
-    def __init__(self, hub: PushHub, channel: _Channel, seen: str | None, until: float) -> None:
+    def __init__(self, hub: PushHub, channel: _Channel, seen: str | None, until: float, lists: float) -> None:
         """Belong to a channel; ``seen`` is the id of the list that the client has."""
-        self._hub, self._channel, self._seen, self._until = hub, channel, seen, until
+        self._hub, self._channel, self._seen = hub, channel, seen
+        self._until, self._lists = until, lists
         self._pending: _Sent | None = None
         self._closed = False
         self._ready = asyncio.Event()
@@ -144,9 +146,9 @@ class Stream:
         self._ready.set()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield bytes for the client until the stream is closed or its permission ends."""
+        """Yield bytes for the client until the stream is closed, has sent its lists, or its permission ends."""
         yield format_sse_event(retry=RETRY)
-        while not self._closed and (left := self._until - time.time()) > 0:
+        while not self._closed and self._lists > 0 and (left := self._until - time.time()) > 0:
             try:
                 async with asyncio.timeout(min(left, self._hub.keep_alive)):
                     await self._ready.wait()
@@ -156,6 +158,7 @@ class Stream:
             self._ready.clear()
             if self._pending is not None and not self._closed:
                 sent, self._pending = self._pending, None
+                self._lists -= 1
                 yield sent.wire
 
     def leave(self) -> None:
@@ -218,7 +221,14 @@ class PushHub:
         return self._open
 
     def open(
-        self, domain: str, user: str, n: int = 10, *, last_event_id: str | None = None, until: float = float("inf")
+        self,
+        domain: str,
+        user: str,
+        n: int = 10,
+        *,
+        last_event_id: str | None = None,
+        until: float = inf,
+        lists: float = inf,
     ) -> Stream:
         """Open a stream, which begins with the present list unless the client has it.
 
@@ -228,6 +238,7 @@ class PushHub:
             n: length of the lists.
             last_event_id: id of the list that the client has.
             until: seconds since 1970 at which the stream ends.
+            lists: number of lists after which it ends.
 
         Raises:
             BusyError: too many streams are open, in all or of this user, or the server stops.
@@ -243,7 +254,7 @@ class PushHub:
             told = f"this user has {self._max_per_user} open streams, as many as there may be"
             raise BusyError(f"{told}; close one, or share one among the pages", retry_after=5.0)
         channel = of_user.get(n) or _Channel(_Key(domain, user, n))
-        stream = Stream(self, channel, last_event_id, until)
+        stream = Stream(self, channel, last_event_id, until, lists)
         self._channels.setdefault((domain, user), {})[n] = channel  # before the version is asked for: none is missed
         channel.streams.add(stream)
         self._open += 1

@@ -16,7 +16,8 @@ from tests.cli.outcomes import SAMPLE, refused
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
     "demo", "fetch", "train", "recommend", "explain", "report", "evaluate", "prompts render", "prompts copy",
-    "domains", "domains new", "domains check", "doctor", "compare", "push", "export",
+    "domains", "domains new", "domains check", "doctor", "compare", "push", "export", "serve", "ingest",
+    "keys new", "keys list", "keys revoke",
 ]  # fmt: skip
 
 

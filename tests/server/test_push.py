@@ -293,6 +293,19 @@ def test_a_quiet_stream_is_kept_alive_and_ends_with_its_permission():
     run(scenario, keep_alive=0.02)
 
 
+def test_a_stream_may_end_after_some_lists():
+    async def scenario(hub, lists):
+        client = Client(hub.open("movies", "17", lists=2))
+        await until(lambda: client.lists)
+        assert not client.task.done()
+        lists.seqs["17"] = 1
+        hub.changed("movies", ["17"])
+        await until(client.task.done)
+        assert len(client.lists) == 2
+
+    run(scenario)
+
+
 def test_the_time_from_a_change_to_its_list_is_observed():
     async def scenario(hub, lists):
         seconds = []

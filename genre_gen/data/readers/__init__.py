@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions
@@ -15,12 +16,15 @@ from genre_gen.data.readers.files import Folder, Problem, Table, entries, open_f
 from genre_gen.data.readers.report import LoadReport
 from genre_gen.data.readers.table import PlainTable
 from genre_gen.data.readers.to_catalog import catalog_of_interactions, items_in_lines, settle_item_id, to_catalog
-from genre_gen.data.readers.to_interactions import to_interactions
+from genre_gen.data.readers.to_interactions import log_columns, to_interactions
 from genre_gen.data.settings import DataSettings
 from genre_gen.domain import Domain
 from genre_gen.downloads.archives import ensure_data, find_data
 from genre_gen.errors import DataError
 from genre_gen.registry import READERS
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = [
     "READERS",
@@ -32,6 +36,7 @@ __all__ = [
     "find_near",
     "load_catalog",
     "load_data",
+    "load_log",
 ]
 
 
@@ -106,6 +111,20 @@ def load_catalog(domain: Domain, path: str | Path | None = None) -> tuple[Catalo
         domain = settle_item_id(domain, items, lambda: reader.interactions(folder, settings), report)
         return to_catalog(items, domain, reader.separator, report), report
     return catalog_of_interactions(reader.interactions(folder, settings), domain), report
+
+
+def load_log(domain: Domain, path: str | Path) -> pl.DataFrame:
+    """Load the records of an interaction file as they are written, in file order; the policies are not applied.
+
+    Columns: ``record`` (from 0), ``user``, ``item``, and if the file has them ``rating_written`` and ``rating``,
+    ``time_written``, ``time`` (seconds since 1970) and ``exact_time`` (in a finer unit), ``event``. Numbers are null
+    where they cannot be read.
+
+    Raises:
+        DataError: the file is missing or unreadable, or lacks a column that the domain names.
+    """
+    reader, folder, settings = _open(domain, path, "interactions")
+    return log_columns(reader.interactions(folder, settings), domain)
 
 
 def find_near(domain: Domain, name: str) -> Path | None:

@@ -33,7 +33,7 @@ def to_interactions(table: Table, catalog: Catalog, domain: Domain, report: Load
 
     Raises DataError for a missing column, if records violate the policies, or if no interactions are left.
     """
-    frame = _Checked(_columns(table, domain), table, report, domain.data.policies)
+    frame = _Checked(log_columns(table, domain), table, report, domain.data.policies)
     for name in ("user", "item"):
         if frame.records.select(is_missing(name, domain.data.missing).any()).item():
             frame.drop(pl.col(name) == "", name, f"no {name}", "missing_ids")
@@ -105,7 +105,7 @@ class _Checked:
         self._report.check(self._table, records["record"], records[column], kind, "", "keep")
 
 
-def _columns(table: Table, domain: Domain) -> pl.DataFrame:
+def log_columns(table: Table, domain: Domain) -> pl.DataFrame:
     """Return the known columns under standard names, with record numbers; rating and time only if present.
 
     ``rating`` and ``time`` are numbers, null if they cannot be parsed; ``*_written`` is the file's own text.

@@ -23,7 +23,8 @@ from tests.docs.pages import (
     commands,
 )
 
-RUN_ELSEWHERE = {DOCS / "guides" / name for name in ("own-models.md", "sharing.md")}  # test_own_models, test_sharing
+RUN_ELSEWHERE = {DOCS / "guides" / name for name in ("own-models.md", "sharing.md", "serve.md")}
+"""Pages with a test of their own next to this one."""
 RUNNABLE = [
     page
     for page in PAGES
@@ -93,7 +94,7 @@ def test_commands_that_are_named_exist(page):
 @pytest.mark.parametrize(
     "command",
     [
-        "genre-gen serve movies",
+        "genre-gen serve movies --colour red",
         "genre-gen domains rename movies",
         "genre-gen train movies --minutes 5",
         "genre-gen domains new books --itmes books.csv",

@@ -54,7 +54,9 @@ def serve(
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="Folder of a trained recommender, or its id on the hub. One for each domain."),
+        typer.Option(
+            "--model", "-m", help="Folder of a trained recommender, or its id on the hub. One for each domain."
+        ),
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on [127.0.0.1, this machine only].")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one [8000].")] = None,
@@ -83,28 +85,37 @@ def serve(
     """
     names = domains or ["movies"]
     check_packages()
-    if model and len(model) != len(names):
-        raise UsageError(f"--model is given {len(model)} times for {len(names)} domains; give one for each, in order")
     given = {"host": host, "port": port, "store": store, "threads": threads, "overload": overload}
     chosen = _server_settings(given, settings or ())
     from genre_gen.cli.api_client import LOOPBACK
     from genre_gen.server import run
     from genre_gen.server.logs import set_up_logs
 
-    loaders: dict[str, Any] = {}
-    for place, domain in enumerate(names):
-        folder = model[place] if model else None
-        check_trained(folder, domain)
-        name = _name(domain)
-        if name in loaders:
-            raise UsageError(f"the domain {name} is given twice; give each once")
-        loaders[name] = partial(_state, folder, domain, quantization, plugins, language, allow_model)
+    common = (quantization, plugins, language, allow_model)
+    loaders = _loaders(names, model, common)
     if chosen.host not in LOOPBACK:
-        tell(f"{chosen.host} can be reached from other machines, and keys cross the network as they are: use it behind TLS")
+        tell(
+            f"{chosen.host} can be reached from other machines, where keys can be read on their way: put TLS in front"
+        )
     set_up_logs(_level())
     if no_request_log:
         logging.getLogger("genre_gen.server.logs").setLevel(logging.WARNING)
     run.serve(loaders, chosen, show, new_key=new_key)
+
+
+def _loaders(names: list[str], models: list[str] | None, common: tuple[Any, ...]) -> dict[str, Any]:
+    """Return what loads each domain's recommender; raises UsageError for one that is not there, or given twice."""
+    if models and len(models) != len(names):
+        raise UsageError(f"--model is given {len(models)} times for {len(names)} domains; give one for each, in order")
+    loaders: dict[str, Any] = {}
+    for place, domain in enumerate(names):
+        folder = models[place] if models else None
+        check_trained(folder, domain)
+        name = _name(domain)
+        if name in loaders:
+            raise UsageError(f"the domain {name} is given twice; give each once")
+        loaders[name] = partial(_state, folder, domain, *common)
+    return loaders
 
 
 def _name(domain: str) -> str:

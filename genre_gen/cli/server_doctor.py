@@ -87,7 +87,7 @@ def _problems(api: Api, live: Reply, ready: Reply) -> Iterator[str]:
     elif ready.status != _OK:
         yield f"It is not ready: {_ready(ready)}. Wait if it has just started, else read its log."
     if api.in_the_clear:
-        yield "Keys cross the network without encryption: put a proxy with TLS in front of it, and give its https address."
+        yield "Keys cross the network without encryption: put a proxy with TLS in front, and give its https address."
     try:
         skew = parsedate_to_datetime(live.headers["date"]).timestamp() - time.time()
     except (KeyError, ValueError):

@@ -11,7 +11,7 @@ from genre_gen.server.service import Service
 
 SCENARIO = "stream"
 PATIENCE = 30.0
-"""Seconds that a pushed list may wait for the model, behind the requests that somebody waits for."""
+"""Seconds that a pushed list may wait for the model, after the requests of the fast lane."""
 
 
 class LiveLists:
@@ -27,7 +27,7 @@ class LiveLists:
         Raises:
             BusyError: the engine has too much to do.
         """
-        body = RecommendBody(user=user, n=n, scenario=SCENARIO)
+        body = RecommendBody.model_validate({"user": user, "n": n, "scenario": SCENARIO})
         lists = self._service.domain(domain).lists
         served = await lists.recommend(body, lane=Lane.PUSH, deadline=time.monotonic() + PATIENCE)
         view = served.answer.view

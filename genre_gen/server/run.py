@@ -1,7 +1,7 @@
 """Run: one process that serves, from the store's lock to an end that loses nothing.
 
 The port is taken first and the store second, so that what cannot work is said at once. Then the server answers
-``/health``, while another thread loads the recommenders, replays the events and asks each a few times; then it is ready.
+``/health``, while another thread loads the recommenders, reads the events and asks each a few times.
 """
 
 from __future__ import annotations
@@ -52,9 +52,7 @@ _CONNECTIONS = 8192
 _WARM_UP = 9  # requests of each domain before it is ready: one alone, then together
 
 
-def serve(
-    loaders: Loaders, settings: ServerSettings, tell: Callable[[str], None], *, new_key: bool = False
-) -> None:
+def serve(loaders: Loaders, settings: ServerSettings, tell: Callable[[str], None], *, new_key: bool = False) -> None:
     """Serve until a signal comes.
 
     Args:
@@ -107,7 +105,9 @@ def listen(settings: ServerSettings) -> socket.socket:
     except OSError as problem:
         listening.close()
         told = problem.strerror or str(problem)
-        raise UsageError(f"{host}:{port} cannot be listened on ({told}); give another --port, or stop its owner") from None
+        raise UsageError(
+            f"{host}:{port} cannot be listened on ({told}); give another --port, or stop its owner"
+        ) from None
     return listening
 
 
@@ -218,7 +218,9 @@ class _Run:
 
     @staticmethod
     def _give_up() -> None:
-        log.error("the server did not end in %.1f seconds, so it is ended; what was acknowledged is stored", LAST_RESORT)
+        log.error(
+            "the server did not end in %.1f seconds, so it is ended; what was acknowledged is stored", LAST_RESORT
+        )
         logging.shutdown()
         os._exit(1)
 
@@ -269,7 +271,7 @@ def warm_up(domain: DomainService) -> None:
     together: list[Future[Answer]] = [engine.ask(Ask(name, user, Request(n=10))) for user in users]
     for future in together:
         future.result()
-    with suppress(GenreGenError):  # an explanation that fails is no reason not to serve
+    with suppress(GenreGenError):  # lists are served although explanations fail
         engine.ask(Ask(name, users[-1], Request(n=1, explain=True), Lane.SLOW)).result()
 
 

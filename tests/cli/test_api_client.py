@@ -47,7 +47,7 @@ def test_a_kept_connection_that_the_server_closed_is_opened_again():
 def test_without_a_server_the_error_says_how_to_start_one():
     with answering(lambda *_: (200, {})) as server:
         pass
-    with pytest.raises(NoServerError, match="no server answers at .*genre-gen serve"):
+    with pytest.raises(NoServerError, match=r"no server answers at .*genre-gen serve"):
         Api(server.url).ask("GET", "/")
 
 

@@ -59,7 +59,9 @@ def test_a_log_that_grows_keeps_its_ids_and_without_times_the_file_counts(movies
     before = read(movies, tmp_path / "a.csv", text)[0]
     after = read(movies, tmp_path / "b.csv", "user_id,item_id,timestamp\n4,1,3\n17,1,5\n22,1,5\n")[0]
     assert [event["event_id"] for event in after[1:]] == [event["event_id"] for event in before]
-    untimed = [read(movies, tmp_path / name, "user_id,item_id\n17,1\n")[0][0]["event_id"] for name in ("c.csv", "d.csv")]
+    untimed = [
+        read(movies, tmp_path / name, "user_id,item_id\n17,1\n")[0][0]["event_id"] for name in ("c.csv", "d.csv")
+    ]
     assert untimed[0] != untimed[1]
 
 
@@ -75,7 +77,9 @@ def test_records_that_cannot_be_events_are_rejected_with_the_reason(movies, tmp_
 
 def test_milliseconds_keep_their_fractions(movies, tmp_path):
     settings = movies.changed({"data.time_unit": "ms"})
-    events, _ = read(settings, tmp_path / "log.csv", "user_id,item_id,timestamp\n17,1,881250949123\n17,2,881250950000\n")
+    events, _ = read(
+        settings, tmp_path / "log.csv", "user_id,item_id,timestamp\n17,1,881250949123\n17,2,881250950000\n"
+    )
     assert [event["at"] for event in events] == [881250949.123, 881250950.0]
 
 

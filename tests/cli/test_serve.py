@@ -13,6 +13,7 @@ from genre_gen.cli.api_client import RefusedError
 from tests.cli.outcomes import SAMPLE, refused
 from tests.server.serving import serving
 
+
 @pytest.fixture
 def genre_in(genre, tmp_path, monkeypatch):
     """Return the command line in a folder of its own, without the variables of a server."""

@@ -9,7 +9,7 @@ from genre_gen.cli.server_doctor import examine_server
 from tests.cli.fake_server import answering
 
 METRICS = (
-    b"# HELP x y\nprocess_resident_memory_bytes 3.2e+08\ngenre_queue_length{lane=\"fast\"} 2.0\n"
+    b'# HELP x y\nprocess_resident_memory_bytes 3.2e+08\ngenre_queue_length{lane="fast"} 2.0\n'
     b'genre_queue_length{lane="slow"} 1.0\ngenre_streams 7.0\ngenre_store_healthy 1.0\n'
 )
 DOMAIN = {"domain": "movies", "generation": "g-1", "view": 3, "items": 1682, "available": 1680}

@@ -95,9 +95,7 @@ def _until(call: Call, domain: str, user: str) -> float:
     router,
     "POST",
     "/v1/{domain}/stream-tokens",
-    Operation(
-        Role.READ, StreamTokenAnswer, StreamTokenBody, example={"user": "17", "minutes": 60}, status=201
-    ),
+    Operation(Role.READ, StreamTokenAnswer, StreamTokenBody, example={"user": "17", "minutes": 60}, status=201),
 )
 async def create_stream_token(call: Call) -> dict[str, Any]:
     """Create a token for one user's stream. For a page of that user, whose EventSource cannot send a key."""

@@ -94,9 +94,7 @@ def serve(
     common = (quantization, plugins, language, allow_model)
     loaders = _loaders(names, model, common)
     if chosen.host not in LOOPBACK:
-        tell(
-            f"{chosen.host} can be reached from other machines, where keys can be read on their way: put TLS in front"
-        )
+        tell(f"{chosen.host} can be reached from other machines, where keys can be read on their way: put TLS in front")
     set_up_logs(_level())
     if no_request_log:
         logging.getLogger("genre_gen.server.logs").setLevel(logging.WARNING)

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from genre_gen.server import openapi
 from genre_gen.server.errors import handle_errors
 from genre_gen.server.logs import RequestLog
+from genre_gen.server.observers import attach
 from genre_gen.server.operation import BODIES
 from genre_gen.server.routes import events, items, keys, lists, questions, server, users
 from genre_gen.server.service import Service
@@ -31,9 +32,10 @@ def create_app(service: Service, settings: ServerSettings) -> FastAPI:
         routers.append(server.docs)
     for router in routers:
         app.include_router(router)
+    metrics = attach(app, service)
     handle_errors(app)
     openapi.install(app, BODIES)
-    app.add_middleware(RequestLog)
+    app.add_middleware(RequestLog, observe=metrics.request)
     return app
 
 

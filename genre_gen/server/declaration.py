@@ -27,6 +27,7 @@ class Operation:
         slow: whether a call takes the deadline of explanations.
         watched: is given up when the client leaves or the deadline passes; not for what writes.
         repeatable: a client may send an ``Idempotency-Key``.
+        media: type of the answer's content, if it is not JSON.
         errors: statuses in addition to those that every operation may have.
     """
 
@@ -41,4 +42,5 @@ class Operation:
     slow: bool | Callable[[Any], bool] = False
     watched: bool = False
     repeatable: bool = False
+    media: str | None = None
     errors: tuple[int, ...] = ()

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
+from starlette.responses import JSONResponse, Response
 
 from genre_gen import __version__
 from genre_gen.server.declaration import Operation
@@ -59,11 +60,15 @@ def about(method: str, path: str, declared: Operation, doc: str) -> dict[str, An
         if declared.example is not None:
             content["example"] = declared.example
         extra["requestBody"] = {"required": True, "content": {JSON: content}}
+    responses = {status: _problem(status) for status in sorted(statuses)}
+    if declared.media is not None:
+        responses[declared.status] = {"content": {declared.media: {"schema": {"type": "string"}}}}
     return {
         "summary": first.removesuffix("."),
         "description": rest or None,
         "tags": [_tag(path)],
-        "responses": {status: _problem(status) for status in sorted(statuses)},
+        "responses": responses,
+        "response_class": JSONResponse if declared.media is None else Response,
         "openapi_extra": extra,
     }
 

@@ -8,14 +8,15 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from genre_gen.server.auth import Role, check_role
+from genre_gen.server.declaration import Operation
 from genre_gen.server.errors import ApiError
 from genre_gen.server.metrics import CONTENT_TYPE, Metrics
-from genre_gen.server.operation import Call, Operation, operation
+from genre_gen.server.operation import Call, operation
 
 router = APIRouter()
 
 
-@operation(router, "GET", "/metrics", Operation(None, None, errors=(401, 403)))
+@operation(router, "GET", "/metrics", Operation(None, None, media="text/plain", errors=(401, 403)))
 async def show_metrics(call: Call) -> Response:
     """Show the metrics. In the text format of Prometheus; with a key for all domains, or the scrape key."""
     _check(call)

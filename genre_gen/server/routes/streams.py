@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from genre_gen.server.auth import Role, check_role
 from genre_gen.server.context import iso, user_id
+from genre_gen.server.declaration import Operation
 from genre_gen.server.errors import ApiError
-from genre_gen.server.operation import Call, Operation, operation
+from genre_gen.server.operation import Call, operation
 from genre_gen.server.push import PushHub, StreamResponse
 from genre_gen.server.schemas import Body, Id
 from genre_gen.server.service import unknown_domain
@@ -55,7 +56,7 @@ class StreamTokenAnswer(BaseModel):
     router,
     "GET",
     "/v1/{domain}/stream",
-    Operation(None, None, query=StreamQuery, errors=(401, 403, 404)),
+    Operation(None, None, query=StreamQuery, media="text/event-stream", errors=(401, 403, 404)),
 )
 async def stream(call: Call) -> StreamResponse:
     """Push a user's lists. As server-sent events: the present list, and the newest one after each change.

@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from genre_gen.errors import (
     BusyError,
+    ConfigError,
     DataError,
     DecodingError,
     GenreGenError,
@@ -145,6 +146,7 @@ _STATUSES: tuple[tuple[type[GenreGenError], int, str], ...] = (  # the first tha
     (UnknownUserError, 422, "unknown-user"),
     (UsageError, 422, "invalid"),
     (DataError, 422, "invalid"),
+    (ConfigError, 422, "not-possible"),
 )
 
 

@@ -5,24 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from genre_gen.data.catalog import Catalog, Item, Value
+from genre_gen.data.catalog import Item
 from genre_gen.errors import UsageError, quoted
 from genre_gen.live.view import View
 from genre_gen.server import answers
 from genre_gen.server.context import DomainContext, is_available, user_id
 from genre_gen.server.refusals import NotFoundError
-from genre_gen.server.schemas import FieldValue, ItemBody, ItemPatch, NamedItem
-from genre_gen.settings import suggestion
+from genre_gen.server.schemas import ItemPatch, NamedItem
 from genre_gen.store.items import ItemTable, StoredItem
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 Result = TypeVar("Result")
-_KINDS: Mapping[str, tuple[type, ...]] = {"text": (str,), "number": (int, float), "list": (list,)}
 
 
 class Items:
@@ -38,24 +35,22 @@ class Items:
         """Return a view of a trained state with the items that are stored."""
         from genre_gen.live.catalog import with_available, with_items
 
-        stored = list(self._table.all())
+        stored = self._table.all()
         self._versions = {each.item.id: each.version for each in stored}
-        changed = [each.item for each in stored if not _is_same(view.state.catalog, each.item)]
-        if changed:
-            view = with_items(view, changed)
-        flags = {each.item.id: each.available for each in stored if not each.available}
-        return with_available(view, flags) if flags else view
+        view = with_items(view, [each.item for each in stored])
+        return with_available(view, {each.item.id: each.available for each in stored})
 
     async def put(self, bodies: Sequence[NamedItem]) -> dict[str, Any]:
         """Add or replace items, all or none: the values of ``ItemsAnswer``.
 
         Raises:
-            UsageError, DataError: an id that is there twice, or a field that is unknown or of another type.
+            UsageError: an id that is there twice.
+            DataError, ConfigError: an item that the readers would refuse, or a recommender that takes no more items.
         """
 
         def change() -> dict[str, Any]:
             catalog = self._context.catalog
-            items = [self._item(each.item, each) for each in bodies]
+            items = [self._item(each.item, each.title, each.fields, each.text) for each in bodies]
             if len({item.id for item in items}) < len(items):
                 raise UsageError("an item is there twice; name each once")
             created = sum(item.id not in catalog for item in items)
@@ -75,13 +70,15 @@ class Items:
         def change() -> dict[str, Any]:
             row = self._row(item_id)
             item = self._context.catalog[row]
-            body = ItemBody(
-                title=item.title if patch.title is None else patch.title,
-                fields={**answers.item_values(item), **(patch.fields or {})},
-                text=item.text if patch.text is None else patch.text,
-                available=is_available(self._context.view, row) if patch.available is None else patch.available,
-            )
-            self._apply([self._item(item.id, body)], {item.id: body.available})
+            available = is_available(self._context.view, row) if patch.available is None else patch.available
+            if (patch.title, patch.fields, patch.text) != (None, None, None):
+                item = self._item(
+                    item.id,
+                    item.title if patch.title is None else patch.title,
+                    {**answers.item_values(item), **(patch.fields or {})},
+                    item.text if patch.text is None else patch.text,
+                )
+            self._apply([item], {item.id: available})
             return self.get(item.id)
 
         return await self.in_turn(change)
@@ -117,22 +114,12 @@ class Items:
             raise NotFoundError(f"no item {quoted(item_id)} in this domain; add it by PUT, or give another id")
         return catalog.row(item_id)
 
-    def _item(self, item_id: str, body: ItemBody) -> Item:
-        """Return an item with all fields of the domain; raises UsageError for unknown fields and other types."""
-        fields = self._context.catalog.fields
-        settings = self._context.state.domain.fields
-        for name, value in body.fields.items():
-            if name not in fields:
-                raise UsageError(
-                    f"fields.{name}: no such field{suggestion(name, fields)}; there are {', '.join(fields) or 'none'}"
-                )
-            kind = settings[name].type if name in settings else None
-            if kind in _KINDS and value is not None and not isinstance(value, _KINDS[kind]):
-                raise UsageError(
-                    f"fields.{name}: {quoted(value)} is not a {kind}; give a {kind}, or null if it is unknown"
-                )
-        values: dict[str, Value] = {name: _value(body.fields.get(name)) for name in fields}
-        return Item(user_id(item_id), body.title, values, body.text)
+    def _item(self, item_id: str, title: str, fields: Mapping[str, Any], text: str) -> Item:
+        """Return an item as the readers would read it; raises DataError."""
+        from genre_gen.live.items import checked_item
+
+        item = Item(user_id(item_id), title, dict(fields), text)
+        return checked_item(item, self._context.catalog, self._context.state.domain)
 
     def _apply(self, items: Sequence[Item], available: Mapping[str, bool]) -> None:
         """Make a view with the changes, store them, and serve it, in the thread of changes."""
@@ -140,38 +127,18 @@ class Items:
 
         context = self._context
         before = context.view
-        changed = [item for item in items if not _is_same(before.state.catalog, item)]
-        after = with_items(before, changed) if changed else before
-        after = with_available(after, available)
+        after = with_available(with_items(before, items), available)
 
         def write(connection: Connection) -> list[StoredItem]:
             return [self._table.put(connection, item, available[item.id]) for item in items]
 
-        def applied(stored: Sequence[StoredItem]) -> None:
-            self._versions.update({each.item.id: each.version for each in stored})
-            self.serve(before, after)
-
-        context.database.writer.submit(write, applied, rows=len(items)).result()
+        stored = context.database.writer.submit(write, rows=len(items)).result()
+        self._versions.update({each.item.id: each.version for each in stored})
+        if after is not before:
+            context.engine.swap(after)
         hidden = [item for item in available if not available[item] and _was_available(before, item)]
         for listener in context.listeners if hidden else ():
             listener.withdrawn(context.name, hidden)
-
-    def serve(self, before: View, after: View) -> None:
-        """Serve a view instead of another, with the same events."""
-        engine, histories = self._context.engine, self._context.histories
-        engine.swap(after, None if after.state is before.state else histories.rebase(after.state))
-
-
-def _value(value: FieldValue) -> Value:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _is_same(catalog: Catalog, item: Item) -> bool:
-    """Tell whether the catalog has an item with the same values."""
-    if item.id not in catalog:
-        return False
-    known = catalog[catalog.row(item.id)]
-    return known == replace(item, id=known.id) or known == item
 
 
 def _was_available(view: View, item_id: str) -> bool:

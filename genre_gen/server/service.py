@@ -83,10 +83,10 @@ class DomainService:
         """Serve another trained state from the next batch on, with the same items and events; return its view."""
 
         def change() -> View:
-            before = self.context.view
-            after = replace(self.items.restored(View.of(state, domain=self.name)), number=before.number + 1)
-            self.items.serve(before, after)
-            return after
+            view = self.items.restored(View.of(state, domain=self.name))
+            view = replace(view, number=self.context.view.number + 1)
+            self.context.engine.swap(view)
+            return view
 
         view = await self.items.in_turn(change)
         for listener in self.context.listeners:

@@ -1,11 +1,11 @@
 """Keys: every operation refuses whoever must not use it, and no key is ever written anywhere."""
 
 import logging
-import re
 import time
 from functools import partial
 
 import pytest
+from served import serve
 
 from genre_gen.server.auth import Role
 
@@ -19,7 +19,7 @@ def operations(site):
     for path, methods in site.ok("GET", "/openapi.json")["paths"].items():
         for method, operation in methods.items():
             named = {each["name"]: each.get("example", "x") for each in operation.get("parameters", ())}
-            filled = re.sub(r"\{(\w+)\}", lambda match: named[match[1]], path)
+            filled = path.format(**named)
             content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
             found.append((method.upper(), filled, operation.get("x-role"), content.get("example")))
     assert len(found) > 20
@@ -122,8 +122,6 @@ def test_keys_expire(site, monkeypatch):
 
 
 def test_keys_outlive_the_server_and_revocations_too(tiny_recommender, tmp_path):
-    from conftest import serve
-
     with serve(tiny_recommender, tmp_path) as site:
         kept, revoked = site.key(role="read"), site.key(role="read")
         site.ok("DELETE", f"/v1/keys/{revoked.split('_')[1]}")

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from served import serve
 
 EVENTS = "/v1/movies/events"
 
@@ -96,8 +97,6 @@ def test_events_of_other_domains_are_others(site):
 
 
 def test_items_that_come_later_may_be_kept(tiny_recommender, tmp_path):
-    from conftest import serve
-
     with serve(tiny_recommender, tmp_path, unknown_items="keep") as site:
         assert site.send({"user": "hal", "item": "late-1"}, {"user": "hal", "item": "12"})["accepted"] == 2
         assert [each["item"] for each in history(site, "hal")["history"]] == ["12"]
@@ -106,8 +105,6 @@ def test_items_that_come_later_may_be_kept(tiny_recommender, tmp_path):
 
 
 def test_events_outlive_the_server(tiny_recommender, tmp_path):
-    from conftest import serve
-
     with serve(tiny_recommender, tmp_path) as site:
         seq = site.send({"user": "ida", "item": "12"}, {"user": "17", "item": "13"})["seq"]
         before = site.recommend("17")

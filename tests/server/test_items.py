@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from served import serve
 
 ITEM = {"title": "A Night at the Harbour (1999)", "fields": {"genre": ["Drama"], "year": 1999}}
 
@@ -57,8 +58,6 @@ def test_a_withdrawn_item_is_in_no_list_and_comes_back(fresh, hide):
 
 
 def test_items_outlive_the_server(tiny_recommender, tmp_path):
-    from conftest import serve
-
     with serve(tiny_recommender, tmp_path) as site:
         for item in ("late-1", "late-2"):
             site.ok("PUT", f"/v1/movies/items/{item}", {**ITEM, "title": item})

@@ -1,5 +1,7 @@
 """Users over HTTP: labels, histories, merges and deletion."""
 
+from served import serve
+
 
 def history(site, user):
     return [each["item"] for each in site.ok("GET", f"/v1/movies/users/{user}")["history"]]
@@ -37,8 +39,6 @@ def test_a_visitor_becomes_a_known_user(site):
 
 
 def test_a_deleted_user_is_an_unknown_user_also_after_a_restart(tiny_recommender, tmp_path):
-    from conftest import serve
-
     with serve(tiny_recommender, tmp_path) as site:
         site.send({"user": "17", "item": "12"}, {"user": "cleo", "item": "12"})
         unknown = [pick["item"] for pick in site.recommend(None)["items"]]

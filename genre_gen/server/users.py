@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from genre_gen.errors import UsageError, quoted
 from genre_gen.server import answers
@@ -13,6 +13,10 @@ from genre_gen.server.context import DomainContext, iso, user_id
 from genre_gen.server.refusals import NotFoundError
 from genre_gen.store.users import UserTable
 
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+Result = TypeVar("Result")
 FORGOTTEN = "models that were trained with this user's interactions keep what they learned until the next training"
 
 
@@ -31,8 +35,12 @@ class Users:
         """Return a user with the newest ``n`` interactions: the values of ``UserAnswer``; raises NotFoundError."""
         user, histories = user_id(user), self._context.histories
         stored = await asyncio.to_thread(self._table.get, user)
-        if stored is None and not histories.knows(user):
+        if not histories.knows(user) and (stored is None or not stored.labels):  # a user of lists only is unknown
             raise NotFoundError(f"no user {quoted(user)} in this domain; send events of the user, or PUT the user")
+        return self._values(user, {} if stored is None else stored.labels, n)
+
+    def _values(self, user: str, labels: Mapping[str, str], n: int) -> dict[str, Any]:
+        histories = self._context.histories
         history, catalog = histories.history(user), self._context.catalog
         newest = [place for place in range(len(history) - 1, -1, -1) if history.rows[place] < len(catalog)][:n]
         items = [
@@ -46,7 +54,7 @@ class Users:
         ]
         return {
             "user": user,
-            "labels": {} if stored is None else dict(stored.labels),
+            "labels": dict(labels),
             "history": items,
             "interactions": len(history),
             "history_seq": histories.user_seq(user),
@@ -54,8 +62,9 @@ class Users:
 
     async def put(self, user: str, labels: Mapping[str, str]) -> dict[str, Any]:
         """Label a user, who is created if necessary; return the user."""
-        await self._write(partial(self._table.put, user=user_id(user), labels=labels))
-        return await self.get(user, 0)
+        user = user_id(user)
+        stored = await self._write(partial(self._table.put, user=user, labels=labels))
+        return self._values(user, stored.labels, 0)
 
     async def merge(self, user: str, into: str) -> dict[str, Any]:
         """Give a user's events to another user: the values of ``MergeAnswer``.
@@ -93,5 +102,5 @@ class Users:
         await asyncio.wrap_future(context.database.writer.submit(partial(self._table.delete, user=user), applied))
         return {"user": user, "notes": [FORGOTTEN]}
 
-    async def _write(self, write: Any) -> None:
-        await asyncio.wrap_future(self._context.database.writer.submit(write))
+    async def _write(self, write: Callable[[Connection], Result]) -> Result:
+        return await asyncio.wrap_future(self._context.database.writer.submit(write))

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from genre_gen.errors import GenreGenError, UsageError
 from genre_gen.live.events import LiveEvent, check_event
 from genre_gen.server.context import DomainContext, iso, user_id
-from genre_gen.server.errors import of_validation
+from genre_gen.server.errors import ApiError, of_validation
 from genre_gen.server.schemas import MAX_EVENTS, EventBody, EventsBody, seconds_of
 from genre_gen.store.events import Added, EventLog
 
@@ -34,9 +34,13 @@ def read_events(raw: bytes) -> tuple[list[tuple[int, EventBody]], list[Rejection
     except ValidationError as problem:
         if any(error["loc"][:1] != ("events",) or len(error["loc"]) < 2 for error in problem.errors()):  # noqa: PLR2004
             raise of_validation(problem) from None
+    try:
+        events = pydantic_core.from_json(raw, allow_inf_nan=False)["events"]
+    except ValueError as problem:
+        raise ApiError(400, "invalid-json", f"the body is not JSON: {problem}; send one JSON object") from None
     valid: list[tuple[int, EventBody]] = []
     rejected: list[Rejection] = []
-    for index, event in enumerate(pydantic_core.from_json(raw)["events"]):
+    for index, event in enumerate(events):
         try:
             valid.append((index, EventBody.model_validate_json(pydantic_core.to_json(event))))
         except ValidationError as problem:

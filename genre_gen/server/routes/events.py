@@ -18,6 +18,8 @@ _EVENTS = {
         {"event_id": "c1-0007", "user": "17", "item": "12"},
         {"event_id": "c1-0008", "user": "17", "item": "5", "type": "rating", "rating": 4,
          "at": "2026-01-15T10:15:02.120Z", "session": "s-81"},
+        {"event_id": "c1-0009", "user": "visitor-81", "item": "7", "type": "view", "value": 48.5},
+        {"event_id": "c1-0010", "user": "visitor-81", "item": "8", "at": 1768471200},
     ]
 }  # fmt: skip
 

@@ -30,7 +30,9 @@ async def merge_user(call: Call) -> dict[str, Any]:
     router,
     "PUT",
     "/v1/{domain}/users/{user:path}",
-    Operation(Role.MANAGE, UserAnswer, LabelsBody, example={"labels": {"plan": "family"}}, parameters=_OTHER),
+    Operation(
+        Role.MANAGE, UserAnswer, LabelsBody, example={"labels": {"plan": "family"}}, parameters={"user": "visitor-82"}
+    ),
 )
 async def put_user(call: Call) -> dict[str, Any]:
     """Label a user. The user is created if necessary; earlier labels are replaced."""
@@ -43,7 +45,12 @@ async def read_user(call: Call) -> dict[str, Any]:
     return await call.domain.users.get(call.path("user"), call.query.n)
 
 
-@operation(router, "DELETE", "/v1/{domain}/users/{user:path}", Operation(Role.MANAGE, ForgetAnswer, parameters=_OTHER))
+@operation(
+    router,
+    "DELETE",
+    "/v1/{domain}/users/{user:path}",
+    Operation(Role.MANAGE, ForgetAnswer, parameters={"user": "visitor-82"}),
+)
 async def delete_user(call: Call) -> dict[str, Any]:
     """Delete a user. Events, lists and history; the next list is that of an unknown user."""
     return await call.domain.users.delete(call.path("user"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,11 @@ RECORD = np.dtype(
 )
 """One event of a user, 32 bytes; items and kinds by their codes."""
 
+Row: TypeAlias = tuple[int, float, int, float, int]
+"""The values of one record."""
+
 MOST_KINDS = 256
+MOST_ROWS = 32
 
 
 class Names:
@@ -48,11 +53,40 @@ class Names:
         return code
 
 
-class EventLog:
-    """The events of all users: those loaded in one array, and the later ones of each user in another.
+NONE: NDArray[np.void] = np.zeros(0, RECORD)
+NONE.flags.writeable = False
 
-    A user's events are sorted by the time that they happened, ties by ``seq``. Threads may read while one writes: a
-    user's array is replaced as a whole. Users are ids in the form NFC.
+
+class UserEvents:
+    """All events of one user: an array, and rows that follow it until they are read. It is replaced by each change."""
+
+    __slots__ = ("_state",)
+
+    def __init__(self, records: NDArray[np.void], rows: tuple[Row, ...] = ()) -> None:
+        """Hold records in order and rows in the order of their arrival."""
+        self._state = records, rows
+
+    def records(self) -> NDArray[np.void]:
+        """Return the events in order; several threads may be the first to ask."""
+        records, rows = self._state
+        if rows:
+            records = merged(records, np.array(list(rows), RECORD))
+            self._state = records, ()
+        return records
+
+    def then(self, row: Row) -> UserEvents:
+        """Return these and one more."""
+        records, rows = self._state
+        if len(rows) < MOST_ROWS:
+            return UserEvents(records, (*rows, row))
+        return UserEvents(self.records(), (row,))
+
+
+class EventLog:
+    """The events of all users: those loaded in one array, and for each user with later ones a :class:`UserEvents`.
+
+    A user's events are in the order of the time that they happened, ties by ``seq``. Threads may read while one writes.
+    Users are ids in the form NFC.
 
     Attributes:
         items: the ids of the items, and their codes.
@@ -65,17 +99,14 @@ class EventLog:
         self.items, self.kinds = Names(), Names()
         self.forgotten: frozenset[str] = frozenset()
         self.lock = threading.Lock()  # of those that write
-        self._loaded: NDArray[np.void] = np.zeros(0, RECORD)
+        self._loaded: NDArray[np.void] = NONE
         self._part_of: Mapping[str, tuple[int, int]] = {}  # user -> where its events are in the array
-        self._own: dict[str, NDArray[np.void]] = {}  # user -> all its events, if there are any since loading
+        self._own: dict[str, UserEvents] = {}  # user -> all its events, if there are any since loading
 
     def of(self, user: str) -> NDArray[np.void]:
-        """Return a user's events, ``RECORD [n]``; the same array until there are others. ``user`` is in NFC."""
+        """Return a user's events, ``RECORD [n]``."""
         own = self._own.get(user)
-        if own is not None:
-            return own
-        part = self._part_of.get(user)
-        return NONE if part is None else self._loaded[part[0] : part[1]]
+        return self._of_loaded(user) if own is None else own.records()
 
     def version(self, user: str) -> object:
         """Return an object that is replaced whenever a user's events change."""
@@ -100,28 +131,23 @@ class EventLog:
                 self._part_of, self._loaded = parts, records
                 return
             for user, (begin, end) in parts.items():
-                self._own[user] = merged(self.of(user), records[begin:end])
+                self._own[user] = UserEvents(merged(self.of(user), records[begin:end]))
 
-    def add(self, events: Sequence[LiveEvent]) -> dict[str, NDArray[np.void]]:
-        """Add events; return those of each user, by id in NFC. Readers see all new events of a user at once."""
+    def add(self, events: Sequence[LiveEvent]) -> list[tuple[str, int, int]]:
+        """Add events; return the user of each, and the codes of its item and kind.
+
+        Readers see all new events of a user at once.
+        """
         with self.lock:
-            rows = [
-                (
-                    event.seq,
-                    event.happened,
-                    self.items.code(event.item),
-                    np.nan if event.rating is None else event.rating,
-                    self._kind(event.kind),
-                )
-                for event in events
-            ]
-            records = np.array(rows, RECORD)
-            places: dict[str, list[int]] = {}
-            for place, event in enumerate(events):
-                places.setdefault(composed(event.user), []).append(place)
-            added = {user: records[own] for user, own in places.items()}
-            for user, new in added.items():
-                self._own[user] = merged(self.of(user), new)
+            changed: dict[str, UserEvents] = {}
+            added = []
+            for event in events:
+                user, item, kind = composed(event.user), self.items.code(event.item), self._kind(event.kind)
+                rating = np.nan if event.rating is None else event.rating
+                own = changed.get(user) or self._own.get(user) or UserEvents(self._of_loaded(user))
+                changed[user] = own.then((event.seq, event.happened, item, rating, kind))
+                added.append((user, item, kind))
+            self._own.update(changed)
             return added
 
     def move(self, user: str, into: str) -> None:
@@ -129,14 +155,18 @@ class EventLog:
         with self.lock:
             moved = self.of(user)
             if user != into and len(moved):
-                self._own[into] = merged(self.of(into), moved)
-                self._own[user] = np.zeros(0, RECORD)
+                self._own[into] = UserEvents(merged(self.of(into), moved))
+                self._own[user] = UserEvents(NONE)
 
     def forget(self, user: str) -> None:
         """Drop a user's events, and remember the user as forgotten."""
         with self.lock:
             self.forgotten |= {user}
-            self._own[user] = np.zeros(0, RECORD)
+            self._own[user] = UserEvents(NONE)
+
+    def _of_loaded(self, user: str) -> NDArray[np.void]:
+        part = self._part_of.get(user)
+        return NONE if part is None else self._loaded[part[0] : part[1]]
 
     def _records(self, columns: EventColumns) -> NDArray[np.void]:
         items = np.array([self.items.code(item) for item in columns.items], np.int32)
@@ -152,10 +182,6 @@ class EventLog:
         if code >= MOST_KINDS:
             raise UsageError(f"more than {MOST_KINDS} kinds of events; give each event one of the domain's kinds")
         return code
-
-
-NONE: NDArray[np.void] = np.zeros(0, RECORD)
-NONE.flags.writeable = False
 
 
 def merged(events: NDArray[np.void], new: NDArray[np.void]) -> NDArray[np.void]:

@@ -71,6 +71,8 @@ class LiveHistories:
             [levels.index(strength_of(kinds.settings(name))) for name in trained.names], np.int64
         )  # fmt: skip
         self._default_strength = max(0, len(levels) - 1)
+        had = [kind for kind in settings if kind.history]
+        self._alike = len(levels) == 1 and not any(kind.hides or kind.negative for kind in had)
 
     def load(self, columns: EventColumns) -> None:
         """Add the stored events of a log at the start of a server: a million in seconds."""
@@ -83,13 +85,8 @@ class LiveHistories:
         """
         added = self._log.add(events)
         rows, meaning = self._codes()
-        changed = set()
-        for user, records in added.items():
-            known = rows[records["item"]] != _UNKNOWN
-            of_kinds = meaning.take(records["kind"])
-            if (known & (of_kinds.history | of_kinds.hides | of_kinds.negative)).any():
-                changed.add(user)
-        return changed
+        matters = (meaning.history | meaning.hides | meaning.negative).tolist()
+        return {user for user, item, kind in added if matters[kind] and rows[item] != _UNKNOWN}
 
     def history(self, user: str, *, until_seq: int | None = None) -> History:
         """Return a user's history, also as of an event (inclusive); empty for an unknown user."""
@@ -146,19 +143,23 @@ class LiveHistories:
 
     def _made(self, user: str, records: NDArray[np.void]) -> History:
         trained = self._trained_history(user)
-        rows, meaning = self._codes()
-        own = rows[records["item"]]
-        records = records[own != _UNKNOWN]
+        every, meaning = self._codes()
+        rows = every[records["item"]]
+        if len(rows) and rows.min() == _UNKNOWN:
+            records, rows = records[rows != _UNKNOWN], rows[rows != _UNKNOWN]
         if not len(records):
             return trained
-        own = own[own != _UNKNOWN]
+        domain, kinds = self.state.domain, records["kind"]
         ratings = records["rating"].copy()
-        if not_rated := self.state.domain.data.not_rated:
-            ratings[np.isin(ratings, np.array(not_rated, np.float32))] = np.nan
-        later = Steps(own, records["happened"].copy() if self._timed else None, ratings, meaning.take(records["kind"]))
-        steps = trained_steps(trained, self._strength(user), hides=self._hides, timed=self._timed)
+        if domain.data.not_rated:
+            ratings[np.isin(ratings, np.array(domain.data.not_rated, np.float32))] = np.nan
+        alike = self._alike and trained.hidden is None and bool(meaning.history[kinds].all())
+        times = records["happened"].copy() if self._timed else None
+        later = Steps(rows, times, ratings, None if alike else meaning.take(kinds))
+        strength = None if alike else self._strength(user)
+        steps = trained_steps(trained, strength, hides=self._hides, timed=self._timed).then(later)
         with_ratings = self._trained.ratings is not None
-        made = settled(steps.then(later), self.state.domain.data.policies.duplicates, user, with_ratings=with_ratings)
+        made = settled(steps, domain.data.policies.duplicates, user, with_ratings=with_ratings)
         return made if len(made) else replace(made, user=None)
 
     def _trained_history(self, user: str) -> History:

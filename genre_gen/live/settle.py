@@ -73,23 +73,27 @@ class Steps:
         rows: int64 ``[n]``, catalog rows.
         times: float64 ``[n]``, seconds since 1970; None if the data has no times.
         ratings: float32 ``[n]``, NaN where not rated.
-        meaning: of each event.
+        meaning: of each event; None if all are of kinds that make histories, count the same and hide nothing.
     """
 
     rows: NDArray[np.int64]
     times: NDArray[np.float64] | None
     ratings: NDArray[np.float32]
-    meaning: Meaning
+    meaning: Meaning | None
 
     def take(self, which: NDArray[np.integer]) -> Steps:
         """Return some of the events, in an order."""
         times = None if self.times is None else self.times[which]
-        return Steps(self.rows[which], times, self.ratings[which], self.meaning.take(which))
+        meaning = None if self.meaning is None else self.meaning.take(which)
+        return Steps(self.rows[which], times, self.ratings[which], meaning)
 
     def then(self, later: Steps) -> Steps:
-        """Return both by time, ties in this order; one after the other if one of them has no times."""
+        """Return both by time, ties in this order; one after the other if one of them has no times.
+
+        Both have a meaning, or neither has.
+        """
         rows, ratings = np.concatenate([self.rows, later.rows]), np.concatenate([self.ratings, later.ratings])
-        meaning = self.meaning.join(later.meaning)
+        meaning = None if self.meaning is None or later.meaning is None else self.meaning.join(later.meaning)
         if self.times is None or later.times is None:
             return Steps(rows, None, ratings, meaning)
         both = Steps(rows, np.concatenate([self.times, later.times]), ratings, meaning)
@@ -98,21 +102,23 @@ class Steps:
         return both.take(np.argsort(np.concatenate([self.times, later.times]), kind="stable"))
 
 
-def trained_steps(history: History, strength: NDArray[np.int64], *, hides: bool, timed: bool) -> Steps:
+def trained_steps(history: History, strength: NDArray[np.int64] | None, *, hides: bool, timed: bool) -> Steps:
     """Return a trained history and its hidden items as events in order.
 
     Args:
         history: as the readers made it.
-        strength: int64 ``[n]``, that of the kind of each interaction.
+        strength: int64 ``[n]``, that of the kind of each interaction; None for events without a meaning.
         hides: whether what hid an item stays; otherwise a later interaction brings the item back.
         timed: whether the data has times, even if this history is empty.
     """
     n = len(history)
     ratings = np.full(n, np.nan, np.float32) if history.ratings is None else history.ratings
-    none, every = np.zeros(n, bool), np.ones(n, bool)
     times = np.zeros(0) if timed else None
     if history.times is not None:
         times = history.times.astype(np.float64)
+    if strength is None:
+        return Steps(history.rows, times, ratings, None)
+    none, every = np.zeros(n, bool), np.ones(n, bool)
     steps = Steps(history.rows, times, ratings, Meaning(every, none, none, strength))
     hidden = history.hidden
     if hidden is None or not len(hidden.rows):
@@ -138,16 +144,14 @@ def settled(steps: Steps, duplicates: Duplicates, user: str | None, *, with_rati
         user: whose it is.
         with_ratings: whether the history has ratings even if none is known.
     """
-    repeats = duplicates == "keep"
-    meaning = steps.meaning
-    history = meaning.history
-    turned_down = np.flatnonzero(meaning.negative)
-    hiding = _hiding(steps, turned_down)
-    if len(turned_down) and not repeats:
-        history = history.copy()
-        for place in turned_down.tolist():
+    hiding, places = np.zeros(0, np.int64), np.arange(len(steps.rows))
+    if (meaning := steps.meaning) is not None:
+        turned_down = np.flatnonzero(meaning.negative)
+        hiding = _hiding(steps, meaning, turned_down)
+        history = meaning.history.copy()
+        for place in turned_down.tolist() if duplicates != "keep" else ():
             history[:place] &= steps.rows[:place] != steps.rows[place]
-    places = np.arange(len(history)) if history.all() else np.flatnonzero(history)
+        places = np.flatnonzero(history)
     kept, ratings = _kept(steps, places, duplicates)
     times = None if steps.times is None else np.floor(steps.times).astype(np.int64)
     hidden = None
@@ -162,9 +166,9 @@ def settled(steps: Steps, duplicates: Duplicates, user: str | None, *, with_rati
     return result
 
 
-def _hiding(steps: Steps, turned_down: NDArray[np.int64]) -> NDArray[np.int64]:
+def _hiding(steps: Steps, meaning: Meaning, turned_down: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the first event that hides each item; one that turns it down counts if no history event follows."""
-    rows, history, hides = steps.rows, steps.meaning.history, steps.meaning.hides
+    rows, history, hides = steps.rows, meaning.history, meaning.hides
     final = [
         place for place in turned_down.tolist() if not (history[place + 1 :] & (rows[place + 1 :] == rows[place])).any()
     ]
@@ -177,7 +181,7 @@ def _kept(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return the places of the events that stay of those that make histories, and their ratings."""
     rows, ratings = steps.rows[places], steps.ratings[places]
-    if not len(rows):
+    if len(set(rows.tolist())) == len(rows):  # an event of each item, so nothing is weaker or repeated
         return places, ratings
     if duplicates == "keep":
         groups = np.cumsum(np.concatenate([[True], rows[1:] != rows[:-1]])) - 1
@@ -185,12 +189,10 @@ def _kept(
     else:
         distinct, groups = np.unique(rows, return_inverse=True)
         n_groups = len(distinct)
-    if n_groups == len(rows):  # an event of each item, so nothing is weaker or repeated
-        return places, ratings
     ratings = _shared(ratings, groups, n_groups, first=duplicates == "keep_first")
-    strength = steps.meaning.strength[places]
     stays = np.arange(len(places))
-    if strength.min() < strength.max():
+    if steps.meaning is not None:
+        strength = steps.meaning.strength[places]
         most = np.zeros(n_groups, np.int64)
         np.maximum.at(most, groups, strength)
         stays = np.flatnonzero(strength == most[groups])

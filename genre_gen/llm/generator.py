@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from threading import Lock
@@ -39,7 +40,12 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 
 
 class ItemGenerator:
-    """Prompts the language model, and interprets its output."""
+    """Prompts the language model, and interprets its output.
+
+    Attributes:
+        seconds_encoding: what ``score`` has spent so far on prompts, for metrics of one thread.
+        seconds_reading: what ``score`` has spent so far on the model.
+    """
 
     def __init__(self, llm: LLM, book: PromptBook, data: TaskData) -> None:
         """Combine model (put into evaluation mode), templates and catalog; several threads may use the generator."""
@@ -53,6 +59,7 @@ class ItemGenerator:
         # The head is the identity, since each task with closed answers has a head of its own.
         self._state_model = TreeModel(*backbone, lambda states: states, llm.text_vocabulary, self._weights)
         self._lock = Lock()
+        self.seconds_encoding = self.seconds_reading = 0.0
 
     def encode(self, history: History) -> Encoded:
         """Return the open next-item prompt of a history, cut to ``max_history`` items and to the model's context.
@@ -93,15 +100,20 @@ class ItemGenerator:
         Raises:
             DecodingError: the model's scores are not finite.
         """
+        begin = time.perf_counter()
         prompts = self._prompts(histories)
+        encoded = time.perf_counter()
         model = self.model.shared_prefix() if shared_prefix else self._model_of(histories)
         if self.trie.is_flat:
-            return score_items(model, prompts, self.trie)
-        size = len(self.data.catalog)
-        allowed = allowed_items(histories, size, self.data.domain.repeat) if allowed is None else allowed
-        scores = np.full((len(histories), size), -np.inf, np.float32)
-        for row, ranking in enumerate(search_many(model, prompts, self.trie, candidates, allowed)):
-            scores[row, ranking.rows] = ranking.scores
+            scores = score_items(model, prompts, self.trie)
+        else:
+            size = len(self.data.catalog)
+            allowed = allowed_items(histories, size, self.data.domain.repeat) if allowed is None else allowed
+            scores = np.full((len(histories), size), -np.inf, np.float32)
+            for row, ranking in enumerate(search_many(model, prompts, self.trie, candidates, allowed)):
+                scores[row, ranking.rows] = ranking.scores
+        self.seconds_encoding += encoded - begin
+        self.seconds_reading += time.perf_counter() - encoded
         return scores
 
     def generate(self, history: History, n: int, allowed: NDArray[np.bool_] | None = None) -> Ranking:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 MEMBERS_SHARE = 0.3
-"""The share of a budget that collaborative models and their tuning may take."""
+"""The share that collaborative models and their tuning may take of what item codes leave of a budget."""
 
 SOFT_TARGETS_SHARE = 0.15
 """The share that making soft targets may take, in the first training and in the refit together."""
@@ -15,7 +15,7 @@ BLEND_SHARE = 0.1
 """The share that choosing the weights of the blends may take."""
 
 SPARE = 0.02
-"""The share that is left for what no stage counts, such as building the language model."""
+"""The share that is left for what no stage counts."""
 
 
 class Budget:
@@ -47,3 +47,10 @@ class Budget:
     def share(self, share: float) -> float:
         """Return a share of the whole budget in seconds; infinite without one."""
         return float("inf") if self.seconds is None else share * self.seconds
+
+    def part(self, share: float) -> Callable[[], float]:
+        """Return a function that tells the seconds left of a share of what is left now."""
+        if self.seconds is None:
+            return lambda: float("inf")
+        end = self.spent + share * self.left
+        return lambda: min(end - self.spent, self.left)

@@ -69,6 +69,7 @@ class TrainingResult:
         steps: by which the run can be repeated.
         step_seconds: of one step, validations apart.
         interrupted: whether it was stopped before its end.
+        cut: whether the clock allowed too few steps to learn anything, see :attr:`Progress.is_cut`.
     """
 
     log: list[dict[str, Any]]
@@ -77,6 +78,7 @@ class TrainingResult:
     steps: Steps
     step_seconds: float = 0.0
     interrupted: bool = False
+    cut: bool = False
 
     @classmethod
     def of(
@@ -96,6 +98,7 @@ class TrainingResult:
             kept,
             progress.step_seconds,
             interrupted,
+            progress.is_cut and not interrupted,
         )
 
 

@@ -45,7 +45,7 @@ class Fitted:
         raters: models of ratings.
         seconds: the time each took, with its tuning.
         once: the time of one fit of each with what was chosen, which a refit takes again.
-        left_out: name -> why it was not fitted.
+        left_out: name -> why it was not fitted; see :func:`of_ratings`.
     """
 
     models: dict[str, CollaborativeModel] = field(default_factory=dict)
@@ -96,14 +96,18 @@ class MemberFitting:
         validation: Sequence[Case] = (),
         *,
         names: Iterable[str] | None = None,
+        raters: Iterable[str] | None = None,
         options: Mapping[str, Mapping[str, Any]] | None = None,
         on_share: Callable[[float], None] = lambda _: None,
     ) -> Fitted:
-        """Fit the domain's collaborative models or some of them; validation cases choose their hyper-parameters."""
+        """Fit the domain's collaborative models or some of them; validation cases choose their hyper-parameters.
+
+        ``names`` are members of the blend, ``raters`` models of ratings; None for all of the domain.
+        """
         fitted = Fitted(options={name: dict(chosen) for name, chosen in (options or {}).items()})
         names = self.domain.blend.members if names is None else tuple(names)
         rated = self.context.rating_scale is not None and self.interactions.rated
-        raters = self.domain.ratings.members if rated else ()
+        raters = tuple(self.domain.ratings.members if raters is None else raters) if rated else ()
         for number, name in enumerate(raters):
             on_share(number / (len(raters) + len(names)))
             self._fit_rater(fitted, name)
@@ -141,7 +145,7 @@ class MemberFitting:
         begin = time.perf_counter()
         make = partial(_make_rater, name, self.context)
         if why := RATERS[name].cannot_learn(self.interactions) or self._too_long(make):
-            fitted.left_out[name] = why
+            fitted.left_out[of_ratings(name)] = why
             return
         fitted.raters[name] = make({}).fit(self.interactions)  # type: ignore[assignment]
         fitted.took(name, begin)
@@ -206,6 +210,11 @@ class MemberFitting:
         """Return the interactions of a few users."""
         users = np.arange(len(self.interactions.users)) % round(1 / SAMPLE) == 0
         return self.interactions.keep(users[self.interactions.owners])
+
+
+def of_ratings(name: str) -> str:
+    """Return what a model of ratings is called where it is left out; a member of the blend may have the same name."""
+    return f"{name} of ratings"
 
 
 def new_member(

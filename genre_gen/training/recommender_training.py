@@ -35,7 +35,7 @@ from genre_gen.training.budget import BLEND_SHARE, MEMBERS_SHARE, SOFT_TARGETS_S
 from genre_gen.training.distillation import OnShare, SoftTargets, Teacher
 from genre_gen.training.fingerprint import recommender_fingerprint
 from genre_gen.training.interruption import Interruption
-from genre_gen.training.members import Fitted, MemberFitting, TimeShare, check_teachers, makers
+from genre_gen.training.members import Fitted, MemberFitting, TimeShare, check_teachers, makers, of_ratings
 from genre_gen.training.progress import ProgressOption, Stages, clock_time
 from genre_gen.training.run import SOFT_TARGETS, Run
 from genre_gen.training.stage_results import StageResults
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 BATCH = 64
-MEMBERS_STAGE, LLM_STAGE, BLEND_STAGE, REFIT_STAGE = (
-    "collaborative models", "language model", "blend weights", "refit",
+BUILD_STAGE, MEMBERS_STAGE, LLM_STAGE, BLEND_STAGE, REFIT_STAGE = (
+    "item codes", "collaborative models", "language model", "blend weights", "refit",
 )  # fmt: skip
 
 LEAST_REFIT_STEPS = 10
@@ -98,16 +98,19 @@ class RecommenderTraining:
         check_teachers(self.domain, self.domain.blend.members, split.train)
         fingerprint = self.fingerprint(split)
         run = self._begin(fingerprint, tracking)
-        budget = run.budget
+        with run.stages.stage(BUILD_STAGE):  # first, so that the others are planned with what it leaves
+            llm = self._build_llm(split, run)
         with run.stages.stage(MEMBERS_STAGE):
             fitted = run.results.members()
             if fitted is None:
-                share = TimeShare(lambda: min(budget.share(MEMBERS_SHARE) - budget.spent, budget.left))
+                share = TimeShare(run.budget.part(MEMBERS_SHARE))
                 fitting = MemberFitting(self.domain, context, split.train, share)
                 fitted = fitting.fit(split.validation, on_share=run.stages.update)
-                run.results.keep_members(fitted, budget.spent)
+                run.results.keep_members(fitted, run.budget.spent)
         with run.stages.stage(LLM_STAGE), Interruption() as interrupted:
-            llm, teacher, trained = self._train_llm(split, fitted, context, run, interrupted)
+            teacher, trained = self._train_llm(llm, split, fitted, context, run, interrupted)
+            if trained.cut:
+                self._leave_out_llm(fitted, trained)
         with run.stages.stage(BLEND_STAGE):
             tuned = self._tune_blends(split, fitted, llm, context.rating_scale, run)
         tuned = replace(
@@ -136,11 +139,13 @@ class RecommenderTraining:
         """Refit on train and validation, if the settings, the time and an interruption allow."""
         if self.domain.training.refit == "none":
             return state.ended("interrupted") if trained.interrupted else state
-        needed = sum(fitted.once.values()) + run.soft_seconds + run.spare
+        needed = run.refit_seconds(self.domain.training.refit, fitted) + run.spare
         needed += LEAST_REFIT_STEPS * trained.step_seconds
         ended: Ended = "time"
         if trained.interrupted:
             why, ended = "the training was interrupted", "interrupted"
+        elif LLM_MEMBER in fitted.left_out:
+            why = f"the {LLM_STAGE} is left out"
         elif run.budget.left < needed:
             why = f"it takes more than {clock_time(needed)}, and {clock_time(run.budget.left)} are left"
         else:
@@ -155,13 +160,13 @@ class RecommenderTraining:
         from genre_gen.training.llm_training import RunOptions, train_from_scratch
 
         interactions, context = split.train_and_validation, self._context(split)
-        names = self._names(tuned)
+        self._check_names(tuned)
         if tuned.teacher:  # a budget may have left out all of them
             check_teachers(self.domain, tuned.teacher, interactions)
         run = self._counted(split, tuned, {MEMBERS_STAGE: 0.1, LLM_STAGE: 1.0}, tracking)
         with run.stages.stage(MEMBERS_STAGE):
             fitting = MemberFitting(self.domain, context, interactions)
-            fitted = fitting.fit(names=names, options=tuned.members, on_share=run.stages.update)
+            fitted = self._fit_as_before(fitting, tuned, run)
         _check_fitted(tuned, fitted)
         teacher = self._teacher(context, tuned)
         with run.stages.stage(LLM_STAGE):
@@ -178,13 +183,14 @@ class RecommenderTraining:
 
         if tuned.first is None:
             raise UsageError("these tuned settings lack the steps of their training; train once with this version")
-        context, names = self._context(split, split.train), self._names(tuned)
+        context = self._context(split, split.train)
+        self._check_names(tuned)
         if tuned.teacher:
             check_teachers(self.domain, tuned.teacher, split.train)
         run = self._counted(split, tuned, self._plan(), tracking)
         with run.stages.stage(MEMBERS_STAGE):
             fitting = MemberFitting(self.domain, context, split.train)
-            fitted = fitting.fit(names=names, options=tuned.members, on_share=run.stages.update)
+            fitted = self._fit_as_before(fitting, tuned, run)
         _check_fitted(tuned, fitted)
         teacher = self._teacher(context, tuned)
         with run.stages.stage(LLM_STAGE):
@@ -222,13 +228,21 @@ class RecommenderTraining:
         fingerprint = recommender_fingerprint(self.domain, self.book, split, tuned.to_dict())
         return Run(Budget(None), Stages(plan, self.progress), tracking, StageResults(None, fingerprint))
 
-    def _names(self, tuned: TunedSettings) -> tuple[str, ...]:
-        """Return the members to fit with tuned settings; raises UsageError for settings of others."""
+    def _check_names(self, tuned: TunedSettings) -> None:
+        """Raise UsageError for tuned settings of members that the domain lacks."""
         if extra := tuned.members.keys() - set(self.domain.blend.members):
             raise UsageError(
                 f"the tuned settings name {', '.join(sorted(extra))}, which blend.members lacks; add them there"
             )
-        return tuple(name for name in self.domain.blend.members if name not in tuned.left_out)
+
+    def _fit_as_before(self, fitting: MemberFitting, tuned: TunedSettings, run: Run) -> Fitted:
+        """Fit the models that an earlier training did not leave out, with the hyper-parameters that it chose."""
+        return fitting.fit(
+            names=[name for name in self.domain.blend.members if name not in tuned.left_out],
+            raters=[name for name in self.domain.ratings.members if of_ratings(name) not in tuned.left_out],
+            options=tuned.members,
+            on_share=run.stages.update,
+        )
 
     def _context(self, split: Split, *logs: Interactions) -> ModelContext:
         return ModelContext(split.catalog, scale_of(self.domain, split.histories, *logs), self.domain.training.seed)
@@ -236,7 +250,7 @@ class RecommenderTraining:
     def _plan(self) -> dict[str, float]:
         """Return the expected durations of the stages, in units of the language model's training."""
         refit = {"continue": 1 / 3, "from_scratch": 1.0}.get(self.domain.training.refit)
-        plan = {MEMBERS_STAGE: 0.1, LLM_STAGE: 1.0, BLEND_STAGE: 0.05}
+        plan = {BUILD_STAGE: 0.02, MEMBERS_STAGE: 0.1, LLM_STAGE: 1.0, BLEND_STAGE: 0.05}
         return plan if refit is None else {**plan, REFIT_STAGE: refit}
 
     def _state(
@@ -266,13 +280,29 @@ class RecommenderTraining:
 
     # The language model
 
-    def _train_llm(
-        self, split: Split, fitted: Fitted, context: ModelContext, run: Run, interrupted: Callable[[], bool]
-    ) -> tuple[LLM, Teacher | None, TrainingResult]:
-        from genre_gen.training.llm_training import RunOptions, build_llm, choose_teacher, train_llm
+    def _build_llm(self, split: Split, run: Run) -> LLM:
+        from genre_gen.training.llm_training import build_llm
 
-        begin = time.perf_counter()
+        begin = run.budget.spent
         llm = build_llm(self.domain, split.catalog, split.train)
+        run.build_seconds = run.budget.spent - begin
+        return llm
+
+    def _leave_out_llm(self, fitted: Fitted, trained: TrainingResult) -> None:
+        """Leave a language model out of the blends that had time for a few steps only, and say so."""
+        why = f"time was left for {trained.log[-1]['step']} steps only; give it a larger training.max_minutes"
+        if fitted.models:
+            fitted.left_out[LLM_MEMBER] = why
+            log.warning("the %s is left out: %s", LLM_STAGE, why)
+        else:
+            log.warning("the %s has hardly learned, and there is nothing else: %s", LLM_STAGE, why)
+
+    def _train_llm(
+        self, llm: LLM, split: Split, fitted: Fitted, context: ModelContext, run: Run, interrupted: Callable[[], bool]
+    ) -> tuple[Teacher | None, TrainingResult]:
+        from genre_gen.training.llm_training import RunOptions, choose_teacher, train_llm
+
+        begin = time.perf_counter() - run.build_seconds
         data = TaskData(split.catalog, split.train, self.domain)
         made = makers(context, fitted.models, fitted.options)
         teacher = choose_teacher(
@@ -289,7 +319,7 @@ class RecommenderTraining:
         trained = train_llm(llm, self.book, data, split.validation, self.folder, options)
         # If it resumed from a checkpoint, the time before is included.
         fitted.seconds[LLM_MEMBER] = max(time.perf_counter() - begin, trained.seconds)
-        return llm, teacher, trained
+        return teacher, trained
 
     def _teacher(self, context: ModelContext, tuned: TunedSettings) -> Teacher | None:
         made = makers(context, tuned.teacher, tuned.members)
@@ -312,7 +342,7 @@ class RecommenderTraining:
         from genre_gen.training.llm_training import RunOptions, refit_llm
 
         fitting = MemberFitting(self.domain, context, interactions)
-        fitted = fitting.fit(names=state.members, options=state.tuned.members)
+        fitted = fitting.fit(names=state.members, raters=state.rating_models, options=state.tuned.members)
         _check_fitted(state.tuned, fitted)
         begin, tuned = time.perf_counter(), state.tuned
         data = TaskData(state.catalog, interactions, self.domain)
@@ -361,6 +391,8 @@ class RecommenderTraining:
         members, size = fitted.models, len(split.catalog)
         generator = ItemGenerator(llm, self.book, TaskData(split.catalog, split.train, self.domain))
         scorers: dict[str, Callable[[Sequence[History]], NDArray[np.floating]]] = {LLM_MEMBER: generator.score}
+        if LLM_MEMBER in fitted.left_out:
+            scorers.clear()
         scorers |= {name: model.score for name, model in members.items()}
         cold = ~np.isin(np.arange(size), split.train.rows)
         cases, limited = run.cases(split.validation), run.budget.seconds is not None
@@ -368,7 +400,7 @@ class RecommenderTraining:
             mask_cold_items, members=None, cold=cold,
             content_based=content_based(self.domain, members, llm),
         )  # fmt: skip
-        groups = [[LLM_MEMBER, *members], list(members) or [LLM_MEMBER]]
+        groups = [[*scorers], list(members) or [LLM_MEMBER]]
         blend, without_llm = fit_blends(
             scorers, groups, cases, size, repeat=self.domain.repeat, batch=BATCH, mask_cold_items=masked,
             enough=run.within(BLEND_SHARE * 2 / 3),

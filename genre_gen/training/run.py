@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SOFT_TARGETS = "soft targets"
+SOFT_TARGETS_OF_REST = 0.25
+"""The largest share of the time left that the first training's soft targets may take."""
+
+REFIT_COST = 0.5
+"""The largest share of the time left for the language model that a refit may take for everything else."""
+
 BLEND_COST = 2.0
 """What a case costs when the weights of the blends are chosen, in cases of a validation: members and ratings too."""
 
@@ -39,6 +45,7 @@ class Run:
         tracking: writes figures to a tracker.
         results: what finished stages made.
         soft_seconds: what soft targets took.
+        build_seconds: what loading the pre-trained model and making item codes took.
     """
 
     budget: Budget
@@ -46,6 +53,7 @@ class Run:
     tracking: Tracking
     results: StageResults
     soft_seconds: float = 0.0
+    build_seconds: float = 0.0
 
     @property
     def spare(self) -> float:
@@ -70,7 +78,7 @@ class Run:
         """Make the soft targets of the first training within their share of the budget, or take up kept ones."""
         targets = self.results.soft_targets()
         if targets is None:
-            targets = self.soft_targets(teacher, float("inf"), interactions, on_share)
+            targets = self.soft_targets(teacher, SOFT_TARGETS_OF_REST * self.budget.left, interactions, on_share)
             self.results.keep_soft_targets(targets, self.budget.spent)
         return targets
 
@@ -90,7 +98,8 @@ class Run:
         """Return a function that tells the seconds that the language model's first training may still take.
 
         The blends' weights and the refit need the rest: they take what their parts took before. A refit that continues
-        gets the time of its epochs, at most a quarter of both trainings; one from scratch gets half.
+        gets the time of its epochs, at most a quarter of both trainings; one from scratch gets half. No time is kept
+        for a refit whose other parts would take more than REFIT_COST of what the language model has for both.
         """
         training = domain.training
 
@@ -100,13 +109,21 @@ class Run:
             rest -= min(BLEND_COST * each * n_cases, self.budget.share(BLEND_SHARE))
             if training.refit == "none":
                 return rest
-            rest -= sum(fitted.once.values()) + self.soft_seconds
+            others = self.refit_seconds(training.refit, fitted)
+            if others > REFIT_COST * (rest + progress.seconds):
+                return rest
+            rest -= others
             both = max(0.0, rest + progress.seconds)
             if training.refit == "from_scratch":
                 return rest - both / 2
             return rest - min(training.refit_epochs * progress.batches * progress.step_seconds, both / 4)
 
         return left
+
+    def refit_seconds(self, refit: str, fitted: Fitted) -> float:
+        """Return what a refit takes next to the training of the language model."""
+        again = self.build_seconds if refit == "from_scratch" else 0.0
+        return sum(fitted.once.values()) + self.soft_seconds + again
 
     def cases(self, cases: Sequence[Case]) -> Sequence[Case]:
         """Return validation cases in an order in which any first part is a fair sample, if there is a budget."""

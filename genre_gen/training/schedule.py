@@ -25,6 +25,9 @@ MEASURED_AT = frozenset({5, 20, 80, 320})
 UNKNOWN_VALIDATION = 15.0
 """What a validation is taken to cost before one was measured, in steps."""
 
+LEAST_STEPS = 20
+"""Fewer steps than these, where time allowed no more, teach a language model nothing that is worth its use."""
+
 _ANY = 1 << 62  # any number of steps
 
 TimeLeft: TypeAlias = Callable[["Progress"], float]
@@ -75,6 +78,11 @@ class Progress:
         """Decide on a number of steps."""
         if self.total != total:
             self.schedule = [mark for mark in self.schedule if mark[0] < self.step] + [[self.step, total]]
+
+    @property
+    def is_cut(self) -> bool:
+        """Tell whether the clock allowed fewer steps than LEAST_STEPS, and than the run was meant to have at first."""
+        return bool(self.schedule) and self.total < min(LEAST_STEPS, self.schedule[0][1])
 
     @property
     def step_seconds(self) -> float:

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,8 +18,12 @@ from genre_gen.collaborative import MEMBERS, Ease, Popularity
 from genre_gen.training import members as members_module
 from genre_gen.training.budget import Budget
 from genre_gen.training.interruption import Interruption
-from genre_gen.training.members import MemberFitting, TimeShare
+from genre_gen.training.members import Fitted, MemberFitting, TimeShare
+from genre_gen.training.progress import Stages
 from genre_gen.training.recommender_training import LLM_STAGE, RecommenderTraining
+from genre_gen.training.run import Run
+from genre_gen.training.schedule import MEASURED_AT, Planner, Progress
+from genre_gen.training.stage_results import StageResults
 
 ONE_TASK = {"tasks": {"next_item": {"weight": 1.0, "depth": "exit"}}, "training.batch_tokens": 320}
 
@@ -38,7 +43,75 @@ def test_a_budget_counts_what_was_spent_before():
     clock.now += 70
     assert budget.left == 0
     free = Budget(None, 1e9, clock)
-    assert free.left == free.share(0.1) == float("inf")
+    assert free.left == free.share(0.1) == free.part(0.1)() == float("inf")
+
+
+def test_a_part_of_a_budget_is_of_what_earlier_stages_leave():
+    clock = Clock()
+    budget = Budget(100.0, 0.0, clock)
+    clock.now += 60  # a slow start
+    left = budget.part(0.5)
+    assert left() == 20
+    clock.now += 15
+    assert left() == 5
+    clock.now += 15
+    assert left() < 0
+
+
+def steps_of(clock, budget, fitted, refit, *, step=1.0, whole=200):
+    """Return how many steps a language model is given, by the planner and a clock on which each takes a time."""
+    training = SimpleNamespace(refit=refit, refit_epochs=1, validation_users=500)
+    run = Run(budget, Stages({}), None, StageResults(None, ""))
+    left = run.time_left(SimpleNamespace(training=training), fitted, 0)
+    planner, progress = Planner(1, 0, left), Progress(batches=whole)
+    total = planner.plan(progress)
+    while progress.step < total:
+        clock.now += step
+        progress.step, progress.done, progress.seconds = progress.step + 1, progress.done + 1, progress.seconds + step
+        if progress.step in MEASURED_AT or planner.is_due(progress):
+            total = planner.plan(progress)
+    return progress
+
+
+def test_no_time_is_kept_for_a_refit_that_would_cost_more_than_the_language_model_has():
+    clock = Clock()
+    budget = Budget(300.0, 0.0, clock)
+    clock.now += 180  # members, item codes and soft targets
+    assert steps_of(clock, budget, Fitted(once={"ease": 100.0}), "continue").step == pytest.approx(114, abs=2)
+    clock.now = 50.0 + 180
+    shared = steps_of(clock, budget, Fitted(once={"ease": 40.0}), "continue")
+    assert shared.step == pytest.approx(0.75 * 74, abs=2)  # the rest is for the refit
+    assert not shared.is_cut
+
+
+def test_a_refit_from_scratch_makes_item_codes_again():
+    run = Run(Budget(300.0, 0.0, Clock()), Stages({}), None, StageResults(None, ""), 5.0, 30.0)
+    fitted = Fitted(once={"ease": 10.0, "svd": 1.0})
+    assert [run.refit_seconds(refit, fitted) for refit in ("continue", "from_scratch")] == [16.0, 46.0]
+
+
+def test_a_few_steps_are_a_cut_unless_more_were_never_meant():
+    clock = Clock()
+    budget = Budget(300.0, 0.0, clock)
+    clock.now += 280
+    assert steps_of(clock, budget, Fitted(), "none").is_cut
+    clock.now = 50.0
+    assert not steps_of(clock, budget, Fitted(), "none", whole=3).is_cut
+    assert not Progress().is_cut
+
+
+def test_a_language_model_without_time_is_left_out_with_a_line(tiny_domain, split, monkeypatch, caplog):
+    monkeypatch.setattr(Run, "time_left", lambda *_: lambda progress: 0.0 if progress.step else 1e6)
+    changes = {"training.max_minutes": 30.0, "training.epochs": 50, "training.refit": "continue"}
+    domain = tiny_domain.changed({**ONE_TASK, **changes})
+    state = RecommenderTraining(domain).fit(split)
+    assert state.tuned.first.steps == 1
+    assert "for 1 steps only" in state.tuned.left_out["llm"]
+    assert "the language model is left out: time was left for 1 steps only" in caplog.text
+    assert "refit" in state.tuned.left_out
+    assert "llm" not in state.blend.members
+    again = RecommenderTraining(domain).fit(split, state.tuned, exactly=True)
+    assert again.fingerprint() == state.fingerprint()
 
 
 @pytest.fixture(scope="module")

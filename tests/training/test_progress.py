@@ -86,8 +86,8 @@ def test_times_read_as_on_a_clock(seconds, text):
 @pytest.mark.parametrize(
     ("refit", "stages"),
     [
-        ("none", ["collaborative models", "language model", "blend weights"]),
-        ("continue", ["collaborative models", "language model", "blend weights", "refit"]),
+        ("none", ["item codes", "collaborative models", "language model", "blend weights"]),
+        ("continue", ["item codes", "collaborative models", "language model", "blend weights", "refit"]),
     ],
 )
 def test_training_and_evaluating_tell_their_stages(tiny_domain, dataset, refit, stages):

@@ -14,7 +14,9 @@ _built, _books = {}, {}
 
 def book_of(domain):
     """Return a domain's templates, read once."""
-    return _books.setdefault(domain.prompts_folder, PromptBook.load(domain))
+    if domain.prompts_folder not in _books:
+        _books[domain.prompts_folder] = PromptBook.load(domain)
+    return _books[domain.prompts_folder]
 
 
 def tiny_llm(domain, catalog, interactions):

@@ -36,12 +36,6 @@ def name(request):
     return request.param
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory):
-    """Return a database of MLflow; to make its tables takes seconds, so tests share them."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/shared.db"
-
-
 def begun(name, folder, run=RUN):
     tracker = make_tracker(name, folder)
     tracker.start(run)
@@ -53,14 +47,9 @@ def at(name):
     return {"mlflow": lambda figure: figure.replace("@", "_at_")}.get(name, lambda figure: figure)
 
 
-def read(name, folder, database):
-    """Return the runs that a tracker wrote, MLflow's of the shared database by this experiment."""
-    return READERS[name](folder, database) if name == "mlflow" else READERS[name](folder)
-
-
-def test_a_run_has_curves_settings_tags_and_results(name, tmp_path):
+def test_a_run_has_curves_settings_tags_and_results(name, tmp_path, with_tables):
     folder = tmp_path / "movies"
-    assert not folder.exists()
+    with_tables(name, folder)
     tracker = begun(name, folder)
     tracker.log(FIRST, 3)
     tracker.log(SECOND, 7)
@@ -78,15 +67,18 @@ def test_a_run_has_curves_settings_tags_and_results(name, tmp_path):
 
 
 @pytest.mark.parametrize("status", ["failed", "killed"])
-def test_a_run_that_fails_is_marked_and_continues_as_the_same_one(name, status, tmp_path, monkeypatch, database):
-    if name == "mlflow":
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
+def test_a_run_that_fails_is_marked_and_continues_as_the_same_one(name, status, tmp_path, monkeypatch, with_tables):
+    place = [tmp_path]
+    with_tables(name, tmp_path / "elsewhere")
+    if name == "mlflow":  # in a database elsewhere, and in an experiment of another name
+        place.append(f"sqlite:///{tmp_path}/elsewhere/mlflow.db")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", place[-1])
         monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", status)
     run = TrackedRun(f"{RUN.id}-{status}", RUN.name, RUN.settings, RUN.tags)
     tracker = begun(name, tmp_path, run)
     tracker.log(FIRST, 3)
     tracker.finish(status, {})
-    (before,) = [each for each in read(name, tmp_path, database) if name != "mlflow" or each.status == status]
+    (before,) = READERS[name](*place)
     assert before.status == status
     assert not before.results
     more = TrackedRun(run.id, run.name, {**run.settings, "training.epochs": 5}, run.tags, step=3)
@@ -95,7 +87,8 @@ def test_a_run_that_fails_is_marked_and_continues_as_the_same_one(name, status, 
     tracker = begun(name, tmp_path, more)
     tracker.log(SECOND, 7)
     tracker.finish("finished", RESULTS)
-    (after,) = [each for each in read(name, tmp_path, database) if name != "mlflow" or each.tags["genre_run"] == run.id]
+    (after,) = READERS[name](*place)
+    assert name != "mlflow" or after.tags["genre_run"] == run.id
     assert after.curves["loss/next_item"] == [(3, 2.5), (7, 1.5)]
     assert after.status == "finished"
     changed = after.tags["resumed_with.training.epochs"] if name == "mlflow" else after.settings["training.epochs"]

@@ -142,10 +142,11 @@ def test_a_tracker_that_fails_is_dropped_and_the_training_continues(
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "wandb", "mlflow"])
-def test_each_package_has_the_run_of_a_training(name, untrained, dataset, tmp_path, monkeypatch):
+def test_each_package_has_the_run_of_a_training(name, untrained, dataset, tmp_path, monkeypatch, with_tables):
     pytest.importorskip(name)
     for variable in ("WANDB_MODE", "WANDB_API_KEY", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
         monkeypatch.delenv(variable, raising=False)
+    with_tables(name, tmp_path / "movies")
     recommender = untrained(name).fit(dataset.leave_one_out(), folder=tmp_path / "movies")
     (run,) = READERS[name](tmp_path / "movies")
     curve = run.curves["ndcg_at_10" if name == "mlflow" else "ndcg@10"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
@@ -78,13 +79,70 @@ class Catalog(Sequence[Item]):
             DataError: no items, an empty or repeated id, items with different fields, or an attribute of another type.
         """
         self.name = name
-        plain = tuple(_plain(item, name) for item in check_type(items, Iterable, "items", "a list of Item(...)"))
-        self._items = _settle_titles(tuple(map(_cut, plain)), name)
-        if long := [item for item in plain if len(item.title) > MAX_TITLE]:
-            log.warning("%s: %d titles of more than %d characters are cut, the first is that of item %s",
-                        name, len(long), MAX_TITLE, quoted(long[0].id))  # fmt: skip
+        plain = _cut_all(items, name)
+        if not plain:
+            raise DataError(f"{name}: no items; check the item file and its column mapping")
+        fields, ids = tuple(plain[0].attributes), set[str]()
+        for item in plain:
+            _check_item(item, fields, name)
+            if item.id in ids:
+                raise DataError(f"{name}: item id {quoted(item.id)} is repeated; ids must be unique")
+            ids.add(item.id)
+        self._items = _settle_titles(plain)
+        self._given = _given_titles(enumerate(plain), self._items)
         self._row_of_id = {item.id: row for row, item in enumerate(self._items)}
         self._titles = TitleIndex([item.title for item in self._items])
+
+    def with_items(self, items: Iterable[Item]) -> Catalog:
+        """Return the catalog with more items, equal to one that is built of all of them in the order of their rows.
+
+        An item with the id of one that is here takes its row, the others follow behind the last row. The present
+        catalog stays as it is, and nearly everything that it has indexed is used again.
+
+        Example:
+            >>> more = Catalog([Item("a", "Up")]).with_items([Item("b", "Up"), Item("a", "Down")])
+            >>> [item.title for item in more]
+            ['Down', 'Up']
+
+        Raises:
+            DataError: as the constructor, except for ids that are here or repeated: the last one counts.
+        """
+        row_of_id, new = dict(self._row_of_id), dict[int, Item]()
+        for item in _cut_all(items, self.name):
+            _check_item(item, self.fields, self.name)
+            new[row_of_id.setdefault(item.id, len(row_of_id))] = item
+        rows = sorted(new)
+        if not any(row < len(self) and new[row].title != self._given_title(row) for row in rows):
+            placed = {row: replace(new[row], title=self._items[row].title) for row in rows if row < len(self)}
+            added = _settle_titles([new[row] for row in rows[len(placed) :]], self._titles)
+            settled = (*(placed.get(row, item) for row, item in enumerate(self._items)), *added)
+        else:  # an item that had to give way to the title of another may get its own back, and the reverse
+            before = (self.given(row) if row in self._given else item for row, item in enumerate(self._items))
+            whole = [*(new.get(row, item) for row, item in enumerate(before)),
+                     *(new[row] for row in rows if row >= len(self))]  # fmt: skip
+            settled = _settle_titles(whole)
+            rows = [row for row, item in enumerate(settled) if row in new or item.title != self._items[row].title]
+        other = copy.copy(self)
+        other.__dict__.pop("_of_one_title", None)
+        other._items, other._row_of_id = settled, row_of_id
+        kept = {row: title for row, title in self._given.items() if row not in new}
+        other._given = _given_titles(((row, new.get(row) or self.given(row)) for row in (*rows, *kept)), settled)
+        retitled = [row for row in rows if row >= len(self) or settled[row].title != self._items[row].title]
+        other._titles = self._titles.changed([item.title for item in settled], retitled)
+        return other
+
+    def given(self, row: int) -> Item:
+        """Return the item in a row with the title that it came with, which another item may have too.
+
+        Example:
+            >>> [Catalog([Item("a", "Up"), Item("b", "Up")]).given(row).title for row in range(2)]
+            ['Up', 'Up']
+        """
+        item = self._items[row]
+        return replace(item, title=self._given[row]) if row in self._given else item
+
+    def _given_title(self, row: int) -> str:
+        return self._given.get(row, self._items[row].title)
 
     def __len__(self) -> int:
         """Return the number of items."""
@@ -326,25 +384,35 @@ def _value(value: Any, key: str, item: Item, name: str) -> Value:
     )
 
 
-def _settle_titles(items: tuple[Item, ...], name: str) -> tuple[Item, ...]:
-    """Check ids and fields; make titles unique by appending the id to each later holder of a title."""
-    if not items:
-        raise DataError(f"{name}: no items; check the item file and its column mapping")
-    fields = tuple(items[0].attributes)
-    ids: set[str] = set()
+def _cut_all(items: Iterable[Item], name: str) -> tuple[Item, ...]:
+    """Return items with valid texts of a length that can be shown; a warning tells how many titles were cut."""
+    plain = tuple(_plain(item, name) for item in check_type(items, Iterable, "items", "a list of Item(...)"))
+    if long := [item for item in plain if len(item.title) > MAX_TITLE]:
+        log.warning("%s: %d titles of more than %d characters are cut, the first is that of item %s",
+                    name, len(long), MAX_TITLE, quoted(long[0].id))  # fmt: skip
+    return tuple(map(_cut, plain))
+
+
+def _check_item(item: Item, fields: tuple[str, ...], name: str) -> None:
+    if not item.id:
+        raise DataError(f"{name}: item id {quoted(item.id)} is empty; ids must be unique")
+    if tuple(item.attributes) != fields:
+        raise DataError(f"{name}: item {item.id!r} has fields {tuple(item.attributes)}, expected {fields}")
+
+
+def _settle_titles(items: Sequence[Item], taken: TitleIndex | None = None) -> tuple[Item, ...]:
+    """Make titles unique, also next to those that are taken, by appending the id to each later holder of a title."""
     titles: set[str] = set()
     settled = []
     for item in items:
-        if not item.id or item.id in ids:
-            raise DataError(
-                f"{name}: item id {quoted(item.id)} is {'repeated' if item.id else 'empty'}; ids must be unique"
-            )
-        if tuple(item.attributes) != fields:
-            raise DataError(f"{name}: item {item.id!r} has fields {tuple(item.attributes)}, expected {fields}")
         title = item.title.strip() or f"item {item.id}"
-        while folded(title) in titles:
+        while folded(title) in titles or (taken is not None and taken.exact(title)):
             title = f"{title} [{item.id}]"
-        ids.add(item.id)
         titles.add(folded(title))
         settled.append(item if title == item.title else replace(item, title=title))
     return tuple(settled)
+
+
+def _given_titles(given: Iterable[tuple[int, Item]], settled: Sequence[Item]) -> dict[int, str]:
+    """Return the titles of rows that came with another one than they got."""
+    return {row: item.title for row, item in given if item.title != settled[row].title}

@@ -36,6 +36,7 @@ class Filters:
         exclude: Sequence[str] = (),
         include: Sequence[str] | None = None,
         repeat: bool = False,
+        available: NDArray[np.bool_] | None = None,
     ) -> None:
         """Evaluate the filters.
 
@@ -45,6 +46,7 @@ class Filters:
             exclude: titles or ids that must not appear.
             include: the only titles or ids that may appear (such as items in stock); None for all.
             repeat: whether items of the history may appear again.
+            available: bool ``[n_items]``, the items that may be recommended at all; None for all.
 
         Raises:
             FilterError: the expression is invalid.
@@ -54,6 +56,10 @@ class Filters:
         self._catalog, self._repeat = catalog, repeat
         self._mask = np.ones(len(catalog), bool)
         self._reasons = [f"{len(catalog):,} in the catalog"]
+        if available is not None:
+            check_mask(available, len(catalog))
+            if not available.all():
+                self._keep(available, "not available")
         if where is not None:
             self._keep(catalog.where(where), f"outside {where!r}")
         if include is not None:
@@ -119,6 +125,15 @@ def rows_of(catalog: Catalog, names: Sequence[str]) -> list[int]:
     if problems:
         raise UnknownItemError("; ".join(problems))
     return rows
+
+
+def check_mask(available: NDArray[np.bool_], n_items: int) -> None:
+    """Raise UsageError unless ``available`` is bool ``[n_items]``: the mask of another catalog would hide others."""
+    if not isinstance(available, np.ndarray) or available.dtype != np.bool_ or available.shape != (n_items,):
+        shape = getattr(available, "shape", None)
+        raise UsageError(
+            f"available has the shape {shape}; give a bool array with one entry for each of {n_items} items"
+        )
 
 
 LONGEST = 200_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import itertools
 import json
@@ -141,6 +142,22 @@ class Interactions:
             None if kind_of is None else kind_of[order].astype(np.uint8),
             hidden,
         )
+
+    def with_items(self, n_items: int) -> Interactions:
+        """Return the same interactions with a larger catalog, of whose further items nobody had any.
+
+        Example:
+            >>> data.interactions.with_items(50).n_items
+            50
+
+        Raises:
+            UsageError: ``n_items`` is less than the number of items that there are.
+        """
+        if n_items < self.n_items:
+            raise UsageError(f"n_items = {n_items}; give {self.n_items} or more, the number of items that there are")
+        other = copy.copy(self)
+        other.n_items = n_items
+        return other
 
     def __len__(self) -> int:
         """Return the number of interactions."""

@@ -8,6 +8,7 @@ explanation false, so they are tested against the catalog's own labels, see :met
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 from collections import defaultdict
@@ -101,6 +102,12 @@ class Knowledge:
         triples = np.array(sorted(kept), np.int64).reshape(-1, 3)
         to_items = tuple(relation.items for relation in settings.relations.values())
         return cls(len(catalog), tuple(settings.relations), to_items, tuple(entities), triples)
+
+    def with_items(self, n_items: int) -> Knowledge:
+        """Return the same graph for a catalog of ``n_items``, about whose further items it says nothing."""
+        other = copy.copy(self)  # with what it has grouped already
+        object.__setattr__(other, "n_items", n_items)
+        return other
 
     def agrees(self, catalog: Catalog) -> bool:
         """Tell whether items that share entities have more similar labels than under shuffled links.

@@ -26,10 +26,43 @@ def tf_idf(documents: Iterable[Iterable[Hashable]]) -> tuple[dict[Any, int], spa
     A term that a document has ``n`` times weighs ``1 + log(n)`` there, times ``1 + log((1 + documents) / (1 + its
     documents))``.
     """
-    columns, vectors = counted(documents)
-    rarity = np.log((1 + vectors.shape[0]) / (1 + np.bincount(vectors.indices, minlength=vectors.shape[1]))) + 1.0
-    vectors.data = (1.0 + np.log(vectors.data)) * rarity[vectors.indices]
-    return columns, unit_rows(vectors)
+    terms = TfIdf(documents)
+    return terms.columns, terms.vectors
+
+
+class TfIdf:
+    """The terms of some documents and how rare each is, by which other documents become vectors too.
+
+    Attributes:
+        columns: term -> its column, in sorted order.
+        rarity: float64 ``[terms]``.
+        vectors: those of the documents, see :func:`tf_idf`.
+
+    Example:
+        >>> terms = TfIdf([["red", "car"], ["red", "boat"]])
+        >>> terms.vectors_of([["boat", "plane"]]).toarray().tolist()
+        [[1.0, 0.0, 0.0]]
+    """
+
+    def __init__(self, documents: Iterable[Iterable[Hashable]]) -> None:
+        """Count the terms of the documents."""
+        self.columns, counts = counted(documents)
+        self.rarity = np.log((1 + counts.shape[0]) / (1 + np.bincount(counts.indices, minlength=counts.shape[1]))) + 1.0
+        self.vectors = self._weighed(counts)
+
+    def vectors_of(self, documents: Iterable[Iterable[Hashable]]) -> sparse.csr_matrix:
+        """Return the unit vectors of other documents ``[documents, terms]``; terms that are not known are left out."""
+        columns = self.columns
+        counts = [Counter(columns[term] for term in document if term in columns) for document in documents]
+        indices = np.array([column for count in counts for column in count], np.int32)
+        data = np.array([number for count in counts for number in count.values()], np.float64)
+        ends = np.cumsum([0, *map(len, counts)])
+        return self._weighed(sparse.csr_matrix((data, indices, ends), (len(counts), len(columns))).sorted_indices())
+
+    def _weighed(self, counts: sparse.csr_matrix) -> sparse.csr_matrix:
+        """Return unit vectors of how often documents have terms, which are changed in place."""
+        counts.data = (1.0 + np.log(counts.data)) * self.rarity[counts.indices]
+        return unit_rows(counts)
 
 
 def unit_rows(matrix: sparse.csr_matrix) -> sparse.csr_matrix:

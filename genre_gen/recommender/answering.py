@@ -59,8 +59,12 @@ class _Asked:
     wishes: NDArray[np.float32] | None = None
 
 
-def answer_many(state: RecommenderState, requests: Iterable[Request]) -> Iterator[Recommendations]:
+def answer_many(
+    state: RecommenderState, requests: Iterable[Request], available: NDArray[np.bool_] | None = None
+) -> Iterator[Recommendations]:
     """Answer requests in order, in batches, with the same results as one by one.
+
+    Items that are not ``available`` (bool ``[n_items]``; None for all) are never picked, whatever a request asks for.
 
     Raises:
         UsageError, UnknownItemError, FilterError: a request that is invalid.
@@ -69,7 +73,7 @@ def answer_many(state: RecommenderState, requests: Iterable[Request]) -> Iterato
     filters: dict[tuple[object, ...], Filters] = {}
     remaining = iter(_checked(requests))
     size = histories_at_a_time(BATCH, len(state.catalog))
-    while asked := [_read(state, request, filters) for request in itertools.islice(remaining, size)]:
+    while asked := [_read(state, request, filters, available) for request in itertools.islice(remaining, size)]:
         yield from _answers(state, asked)
 
 
@@ -96,11 +100,16 @@ def answer_users(state: RecommenderState, who: Who, users: Iterable[Who], option
     return Answers(zip(users, answers, strict=True))
 
 
-def _read(state: RecommenderState, request: Request, shared: dict[tuple[object, ...], Filters]) -> _Asked:
+def _read(
+    state: RecommenderState,
+    request: Request,
+    shared: dict[tuple[object, ...], Filters],
+    available: NDArray[np.bool_] | None,
+) -> _Asked:
     check_n(request.n)
     rules = state.rule_book.compiled(request.rules)
     history, notes = history_of(request.who, *data_of(state, request.at))
-    filters = _filters(state, request, shared)
+    filters = _filters(state, request, shared, available)
     if request.query is None:
         return _Asked(request, history, filters.allowed(history), list(notes), rules)
     if not isinstance(request.query, str):
@@ -119,11 +128,16 @@ def _read(state: RecommenderState, request: Request, shared: dict[tuple[object, 
     return _Asked(request, history, filters.allowed(history), list(notes), rules, parsed, wishes)
 
 
-def _filters(state: RecommenderState, request: Request, shared: dict[tuple[object, ...], Filters]) -> Filters:
+def _filters(
+    state: RecommenderState,
+    request: Request,
+    shared: dict[tuple[object, ...], Filters],
+    available: NDArray[np.bool_] | None,
+) -> Filters:
     """Return a request's filters; requests with the same filters share them, since computing them is costly."""
 
     def build() -> Filters:
-        return Filters(state.catalog, request.where, request.exclude, request.include, state.domain.repeat)
+        return Filters(state.catalog, request.where, request.exclude, request.include, state.domain.repeat, available)
 
     try:
         key = (request.where, tuple(request.exclude), None if request.include is None else tuple(request.include))

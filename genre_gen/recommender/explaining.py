@@ -22,15 +22,19 @@ from genre_gen.recommender.requests import Recommendation
 from genre_gen.recommender.state import RecommenderState
 
 
-def explain(state: RecommenderState, history: History, row: int) -> Explanation:
+def explain(
+    state: RecommenderState, history: History, row: int, available: NDArray[np.bool_] | None = None
+) -> Explanation:
     """Explain why an item would be recommended; see :meth:`genre_gen.Recommender.explain`."""
-    allowed, title = allowed_for(state, history), state.catalog[row].title
+    allowed, title = allowed_for(state, history, available), state.catalog[row].title
     pick = Recommendation(1, state.catalog[row], 0.0)
     explanation = explained(state, history, [pick], allowed)[0].explanation
     if explanation is None:
         raise UsageError(f"there are no facts about {title!r}")
     notes = []
-    if not allowed[row]:
+    if available is not None and not available[row]:
+        notes.append(f"{title} is not available, and would not be recommended")
+    elif not allowed[row]:
         why = "is in the history already" if row in history.rows else "was hidden by an event"
         notes.append(f"{title} {why}, and would not be recommended again")
     rules = state.rule_book.compiled(None)
@@ -42,9 +46,11 @@ def explain(state: RecommenderState, history: History, row: int) -> Explanation:
     return replace(explanation, notes=tuple(notes)) if notes else explanation
 
 
-def attribute(state: RecommenderState, history: History, row: int, limit: int | None) -> Attribution:
+def attribute(
+    state: RecommenderState, history: History, row: int, limit: int | None, available: NDArray[np.bool_] | None = None
+) -> Attribution:
     """Measure the contribution of each item of the history; see :meth:`genre_gen.Recommender.attribute`."""
-    return state.attributor.attribute(history, [row], allowed_for(state, history), _checked(limit))[0]
+    return state.attributor.attribute(history, [row], allowed_for(state, history, available), _checked(limit))[0]
 
 
 def contributions(state: RecommenderState, history: History, rows: Sequence[int]) -> list[Attribution]:
@@ -52,26 +58,43 @@ def contributions(state: RecommenderState, history: History, rows: Sequence[int]
     return state.attributor.attribute(history, rows, allowed_for(state, history), items_only=True)
 
 
-def compare(state: RecommenderState, history: History, row: int, other: int, limit: int | None) -> Comparison:
+def compare(
+    state: RecommenderState,
+    history: History,
+    row: int,
+    other: int,
+    limit: int | None,
+    available: NDArray[np.bool_] | None = None,
+) -> Comparison:
     """Explain why one item and not another; see :meth:`genre_gen.Recommender.compare`."""
     if row == other:
         raise UsageError(f"{state.catalog[row].title!r} is compared with itself; name another item")
-    allowed = allowed_for(state, history)
+    allowed = allowed_for(state, history, available)
     comparison = compare_items(state.attributor, history, row, other, allowed, _checked(limit))
     return replace(comparison, text=describe(comparison, state.spoken_book, state.explainer.evidence))
 
 
-def what_if(state: RecommenderState, history: History, row: int, n: int | None, limit: int | None) -> Counterfactual:
+def what_if(
+    state: RecommenderState,
+    history: History,
+    row: int,
+    n: int | None,
+    limit: int | None,
+    available: NDArray[np.bool_] | None = None,
+) -> Counterfactual:
     """Find items without which a pick loses its rank; see :meth:`genre_gen.Recommender.what_if`."""
     if n is not None:
         check_count(n, "n", "ask for a list of at least one item")
-    change = find_what_if(state.attributor, history, row, allowed_for(state, history), n, _checked(limit))
+    allowed = allowed_for(state, history, available)
+    change = find_what_if(state.attributor, history, row, allowed, n, _checked(limit))
     return replace(change, text=describe(change, state.spoken_book, state.explainer.evidence))
 
 
-def allowed_for(state: RecommenderState, history: History) -> NDArray[np.bool_]:
+def allowed_for(
+    state: RecommenderState, history: History, available: NDArray[np.bool_] | None = None
+) -> NDArray[np.bool_]:
     """Return the items that may be recommended without filters: bool ``[n_items]``."""
-    return Filters(state.catalog, repeat=state.domain.repeat).allowed(history).mask
+    return Filters(state.catalog, repeat=state.domain.repeat, available=available).allowed(history).mask
 
 
 def _checked(limit: int | None) -> int | None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from genre_gen.blending.ratings import LLM
 from genre_gen.data.catalog import Item
-from genre_gen.data.filters import check_n
+from genre_gen.data.filters import check_mask, check_n
 from genre_gen.data.history import History
 from genre_gen.data.html_table import html_block, html_table, html_text
 from genre_gen.errors import UsageError
@@ -123,13 +123,23 @@ def _reason(state: RecommenderState, history: History, row: int, parts: Mapping[
     return "; ".join(clauses)
 
 
-def similar(state: RecommenderState, row: int, n: int) -> Recommendations:
-    """Return the items closest to one; see :meth:`genre_gen.Recommender.similar`."""
+def similar(state: RecommenderState, row: int, n: int, available: NDArray[np.bool_] | None = None) -> Recommendations:
+    """Return the items closest to one; see :meth:`genre_gen.Recommender.similar`.
+
+    Items that are not ``available`` (bool ``[n_items]``; None for all) are left out.
+    """
     check_n(n)
-    parts = state.neighbour_parts(row) or {LLM: _by_code(state, row)}
+    parts = state.neighbour_parts(row)
+    if not any(values.any() for values in parts.values()):  # none of the models has met the item
+        parts = {LLM: _by_code(state, row)}
     scores = np.mean(list(parts.values()), axis=0)
-    scores[row] = -np.inf
-    best = np.argsort(-scores, kind="stable")[: min(n, len(scores) - 1)]
+    others = np.ones(len(scores), bool)
+    if available is not None:
+        check_mask(available, len(scores))
+        others &= available
+    others[row] = False
+    candidates = np.flatnonzero(others)
+    best = candidates[np.argsort(-scores[candidates], kind="stable")[:n]]
     share = 1 / len(parts)
     picks = [
         Recommendation(
@@ -140,7 +150,9 @@ def similar(state: RecommenderState, row: int, n: int) -> Recommendations:
         )
         for rank, item in enumerate(best)
     ]
-    short = [f"{len(picks)} of {n} items: {len(scores):,} in the catalog, less the item itself"]
+    gone = len(scores) - 1 - len(candidates)
+    withdrawn = f", less {gone:,} not available" if gone else ""
+    short = [f"{len(picks)} of {n} items: {len(scores):,} in the catalog, less the item itself{withdrawn}"]
     return Recommendations(picks, short if len(picks) < n else [])
 
 

@@ -41,12 +41,17 @@ def title(titles: Sequence[str]) -> Codes:
         titles: unique even in lower case, as a ``Catalog`` guarantees. The codes are unique too, since joining their
             tokens gives the title.
     """
-    pieces = [[*_PIECES.findall(text.casefold()), END] for text in titles]
+    pieces = [[*pieces_of(text), END] for text in titles]
     tokens = {piece: token for token, piece in enumerate(sorted({piece for line in pieces for piece in line}))}
     codes = np.full((len(pieces), max(map(len, pieces))), -1, dtype=np.int64)
     for row, line in enumerate(pieces):
         codes[row, : len(line)] = [tokens[piece] for piece in line]
     return Codes("title", codes, tuple(piece if piece == END else f"<word_{piece}>" for piece in tokens))
+
+
+def pieces_of(title: str) -> list[str]:
+    """Return the lower-case words and punctuation of a title, without the end."""
+    return _PIECES.findall(title.casefold())
 
 
 def atomic_codes(settings: CodeSettings, catalog: Catalog, embed: Embed) -> Codes:

@@ -104,6 +104,23 @@ class CollaborativeModel(ABC):
         """
         return AsHistories(self.score, interactions)
 
+    def with_items(self, n_items: int) -> CollaborativeModel:
+        """Return the fitted model for a catalog with more items, behind those that it was fitted on.
+
+        It scores histories as if they had none of these, which get its lowest score, or 0 if that is lower. A model
+        that tells more of items than who had them should override it.
+
+        Example:
+            >>> Popularity().fit(split.train).with_items(50).score([History(np.array([3]))]).shape
+            (1, 50)
+
+        Raises:
+            ConfigError: the model is content-based, and cannot read the texts of further items.
+        """
+        from genre_gen.collaborative.padded import Padded
+
+        return Padded(self, n_items)
+
     def settings(self) -> dict[str, Any]:
         """Return the hyper-parameters, ready for JSON."""
         return {name: getattr(self, name) for name in self.hyperparameters}

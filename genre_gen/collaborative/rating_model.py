@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from genre_gen.collaborative.base import CollaborativeModel, ModelContext, rows_of
 from genre_gen.data.history import History, check_rows
@@ -202,6 +204,23 @@ class RatingModel(CollaborativeModel):
                 "fix the rating, or the domain's rating_scale"
             )
         return usable
+
+    def with_items(self, n_items: int) -> Self:
+        """Return the model for a catalog with more items: those are items without training ratings.
+
+        Example:
+            >>> len(recommender.state.rating_models["svd"].with_items(50).rated_items)
+            50
+        """
+        model, added = copy.copy(self), n_items - len(self.rated_items)
+        for name, shape in self.shapes.items():
+            widths = [(0, added if word == "items" else 0) for word in shape.split()]
+            setattr(model, name, np.pad(getattr(self, name), widths))
+        for name, value in self.__dict__.items():
+            if sparse.issparse(value):
+                indptr = np.pad(value.indptr, (0, added), mode="edge")
+                setattr(model, name, sparse.csr_matrix((value.data, value.indices, indptr), (n_items, n_items)))
+        return model
 
     def settings(self) -> dict[str, Any]:
         """Return the hyper-parameters and the mean rating, ready for JSON."""

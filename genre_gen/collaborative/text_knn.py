@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,7 +17,7 @@ from scipy import sparse
 from genre_gen.collaborative.base import RECENCY, ModelContext
 from genre_gen.collaborative.item_knn import ItemKNN, parts, strongest
 from genre_gen.data.interactions import Interactions
-from genre_gen.data.tf_idf import tf_idf
+from genre_gen.data.tf_idf import TfIdf, tf_idf
 from genre_gen.errors import UsageError
 
 ALL_UP_TO = 50_000
@@ -75,6 +76,39 @@ class TextKNN(ItemKNN):
         rows = np.arange(len(self.texts))
         self.similar = similar_texts(self.texts, self.neighbours, rows, rows)
         return self
+
+
+class TextVectors:
+    """The texts of a catalog as TF-IDF vectors of words, and how similar other texts are to them.
+
+    The words and how rare they are stay those of the catalog's texts, so that a text's vector depends on no other text
+    that comes later.
+
+    Attributes:
+        vectors: float32 ``[n_items, n_words]``, sparse, of length 1.
+
+    Example:
+        >>> texts = TextVectors(["red car", "red boat"])
+        >>> texts.similar(texts.of(["a boat"])).toarray().round(2).tolist()
+        [[0.0, 0.81]]
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        """Count the words of the texts."""
+        self._terms = TfIdf(WORD.findall(text.lower()) for text in texts)
+        self.vectors = self._terms.vectors.astype(np.float32)
+
+    @cached_property
+    def _by_word(self) -> sparse.csr_matrix:
+        return sparse.csr_matrix(self.vectors.T)
+
+    def of(self, texts: Sequence[str]) -> sparse.csr_matrix:
+        """Return the vectors of other texts: float32 ``[len(texts), n_words]``, sparse."""
+        return self._terms.vectors_of(WORD.findall(text.lower()) for text in texts).astype(np.float32)
+
+    def similar(self, vectors: sparse.csr_matrix) -> sparse.csr_matrix:
+        """Return the cosines of vectors with all texts of the catalog: float32 ``[len(vectors), n_items]``, sparse."""
+        return sparse.csr_matrix(vectors @ self._by_word)
 
 
 def similar_texts(texts: Sequence[str], n: int, rows: NDArray[np.int64], among: NDArray[np.int64]) -> sparse.csr_matrix:

@@ -83,6 +83,16 @@ class PrefixCache:
             while self.nbytes > self.max_bytes:
                 self._drop(next(iter(self.by_user)))
 
+    def without_logits(self) -> PrefixCache:
+        """Return a copy for a model with another head, which shares keys and values."""
+        other = PrefixCache(self.max_bytes)
+        with self._lock:
+            other.shared = self.shared
+            for user, prompt in self.by_user.items():
+                other.by_user[user] = replace(prompt, logits=None)
+                other.nbytes += other.by_user[user].nbytes
+        return other
+
     def find(self, prompts: Sequence[Tensor], user: Hashable | None = None) -> CachedPrefix:
         """Return the longest cached prefix of all prompts that is shorter than each of them, or ``NO_PREFIX``.
 

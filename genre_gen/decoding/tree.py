@@ -68,6 +68,7 @@ class TreeModel:
         cache_bytes: int = CACHE_BYTES,
         prepacked: bool = True,
         quick_head: Callable[[], Callable[[Tensor], Tensor]] | None = None,
+        kept: PrefixCache | None = None,
     ) -> None:
         """Wrap a decoder in evaluation mode; its weights are not copied.
 
@@ -82,6 +83,7 @@ class TreeModel:
             cache_bytes: the largest amount of memory for users' cached prompts.
             prepacked: whether layers may be prepacked, see :mod:`genre_gen.decoding.onednn`.
             quick_head: returns an equivalent of ``head`` for the present weights; None if there is no faster one.
+            kept: prefixes that a model with the same weights has read, see :meth:`kept_prefixes`.
 
         Raises:
             ConfigError: the decoder has layers other than attention over all or the last tokens.
@@ -90,6 +92,7 @@ class TreeModel:
         self.weights = weights or (lambda: tensors_of(backbone))
         self._cache_bytes, self._prepacked, self._quick_head = cache_bytes, prepacked, quick_head
         self._snapshot: Snapshot | None = None
+        self._kept = kept
         self._lock = Lock()
         decoder_of(backbone)
 
@@ -116,8 +119,16 @@ class TreeModel:
     def clear_cache(self) -> None:
         """Drop all cached values; needed after a change of weights through ``.data``, and to free memory."""
         with self._lock:
-            self._snapshot = None
+            self._snapshot = self._kept = None
         forget_prepacked(self.backbone)
+
+    def kept_prefixes(self) -> PrefixCache | None:
+        """Return the prefixes that were read with the present weights, for another head over them; None without any."""
+        with self._lock:
+            snapshot = self._snapshot
+        if snapshot is None or not snapshot.weights.match(list(self.weights())):
+            return self._kept if snapshot is None else None
+        return snapshot.prefixes.without_logits()
 
     def for_user(self, user: Hashable) -> UserModel:
         """Return this model for one user's requests: the last prompt is cached, and only new tokens are read.
@@ -203,7 +214,8 @@ class TreeModel:
     def _take(self, weights: WeightVersions) -> Snapshot:
         decoder = decoder_of(prepack(self.backbone) if self._prepacked else self.backbone)
         head = self.head if self._quick_head is None else self._quick_head()
-        return Snapshot(weights, decoder, self.embed, head, PrefixCache(self._cache_bytes))
+        prefixes, self._kept = self._kept or PrefixCache(self._cache_bytes), None
+        return Snapshot(weights, decoder, self.embed, head, prefixes)
 
     def _mask(self, state: TreeState, rows: Tensor, columns: Tensor, paths: Tensor, new: int) -> Tensor:
         """Return what the last ``new`` slots of each row see, bool ``[rows, 1, new, slots]``.

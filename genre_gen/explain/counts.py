@@ -71,6 +71,10 @@ class Counts(ABC):
     def ratings(self, row: int) -> Ratings | None:
         """Return the ratings of an item; None where there are fewer than MIN_USERS."""
 
+    def with_items(self, n_items: int) -> Counts:
+        """Return the counts for a catalog of ``n_items``, of whose further items nobody had any."""
+        return PaddedCounts(self, n_items)
+
     def expected(self, row: int) -> float:
         """Return which share of an item's users would go on to another by chance: half of those who have both."""
         return float(self.users_with[row]) / (2 * max(self.n_users, 1))
@@ -79,6 +83,31 @@ class Counts(ABC):
 def least_liking(total: Any, liked: float) -> Any:
     """Return how many must like an item to tell anything, of a total who like another and rated it; also for arrays."""
     return np.maximum(MIN_USERS, (liked + MIN_CLOSER) * total)
+
+
+class PaddedCounts(Counts):
+    """Counts in a catalog that has got more items since: nobody had them."""
+
+    def __init__(self, counts: Counts, n_items: int) -> None:
+        """Wrap the counts of the first items."""
+        self._counts, self._known = counts, len(counts.users_with)
+        self.n_users, self.mean_rating = counts.n_users, counts.mean_rating
+        self.users_with = np.pad(counts.users_with, (0, n_items - self._known))
+
+    def followers(self, row: int) -> NDArray[np.int64]:
+        """Return how many users of each item later chose the one in a row; 0 if they are too few."""
+        whole = np.zeros(len(self.users_with), np.int64)
+        if row < self._known:
+            whole[: self._known] = self._counts.followers(row)
+        return whole
+
+    def liked_too(self, anchor: int, row: int) -> tuple[int, int]:
+        """Return how many who liked the anchor liked the other, of those who rated it; see :class:`Counts`."""
+        return self._counts.liked_too(anchor, row) if max(anchor, row) < self._known else (0, 0)
+
+    def ratings(self, row: int) -> Ratings | None:
+        """Return the ratings of an item; None where there are fewer than MIN_USERS."""
+        return self._counts.ratings(row) if row < self._known else None
 
 
 class InteractionCounts(Counts):

@@ -5,10 +5,12 @@ The wording of reasons is in the templates ``explain.*``, not here.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import zip_longest
 from typing import TypeAlias
 
 import numpy as np
@@ -86,8 +88,28 @@ class Evidence:
             else InteractionCounts(interactions, domain.liked_from)
         )
         self._labels = lru_cache(KEPT_LABELS)(lambda row: labels(catalog[row]))  # those of a million items are large
-        counts = Counter(pair for item in catalog for pair in pairs_of(item))
-        self._rarity = {pair: math.log(len(catalog) / count) for pair, count in counts.items()}
+        self._having = Counter(pair for item in catalog for pair in pairs_of(item))
+        self._rarity = _rarities(self._having, len(catalog))
+
+    def with_items(self, catalog: Catalog, domain: Domain, knowledge: Knowledge | None) -> Evidence:
+        """Return the evidence for a catalog with more items behind these, or with other descriptions of them.
+
+        Nobody had the further items. The domain and the graph are those that hold for it.
+        """
+        other = copy.copy(self)
+        other.catalog, other.domain, other.knowledge = catalog, domain, knowledge
+        other.language = DomainLanguage.of(domain)
+        if len(catalog) > len(self.catalog):
+            other.interactions = self.interactions.with_items(len(catalog))
+            other.counts = self.counts.with_items(len(catalog))
+        other._labels = lru_cache(KEPT_LABELS)(lambda row: labels(catalog[row]))
+        other._having = self._having.copy()
+        for before, after in zip_longest(self.catalog, catalog):
+            if before is not after:
+                other._having.subtract(() if before is None else pairs_of(before))
+                other._having.update(pairs_of(after))
+        other._rarity = _rarities(other._having, len(catalog))
+        return other
 
     def entry(self, row: int, rating: float | None = None) -> Entry:
         """Return an item as the templates of explanations see it."""
@@ -196,7 +218,8 @@ class Evidence:
         about = self.counts.ratings(row)
         if self._factors is None or self.domain.liked_from is None or about is None:
             return
-        rated = [cited for cited in citable if cited[1] is not None]
+        # Items that came after training have no factors.
+        rated = [cited for cited in citable if cited[1] is not None and cited[0] < len(self._factors)]
         near = self._factors[[anchor for anchor, *_ in rated]] @ self._factors[row]
         for nearest in np.argsort(-near, kind="stable")[:NEAREST].tolist():
             anchor, rating, recency = rated[nearest]
@@ -278,6 +301,11 @@ class Evidence:
         low, high = self.domain.rating_scale
         least = low if self.domain.liked_from is None else self.domain.liked_from
         return 1.0 + 0.5 * (rating - least) / max(high - least, 1e-9)
+
+
+def _rarities(having: Mapping[tuple[str, str], int], n_items: int) -> dict[tuple[str, str], float]:
+    """Return how rare each pair of a field and a label is among the items."""
+    return {pair: math.log(n_items / count) for pair, count in having.items() if count}
 
 
 def _weighed(

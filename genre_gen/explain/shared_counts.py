@@ -55,6 +55,17 @@ class SharedCounts(Counts):
         pairs = _csr("followers", counts.all_followers())
         return cls(arrays | pairs | _csr("liked_too", counts.all_liked_too() if liked_too else ()))
 
+    def with_items(self, n_items: int) -> SharedCounts:
+        """Return the counts for a catalog of ``n_items``, of whose further items nobody had any."""
+        arrays, added = dict(self._arrays), n_items - self.n_items
+        for name in ("interactions", "users_with", "rating_counts"):
+            arrays[name] = np.pad(arrays[name], (0, added))
+        arrays["rating_figures"] = np.pad(arrays["rating_figures"], ((0, added), (0, 0)))
+        for name in ("followers.offsets", "liked_too.offsets"):
+            if len(arrays[name]) > 1:
+                arrays[name] = np.pad(arrays[name], (0, added), mode="edge")
+        return type(self)(arrays)
+
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], n_items: int) -> Self:
         """Restore what ``arrays`` returned; raises ValueError where it cannot be that."""

@@ -66,6 +66,12 @@ class Encoder:
         self._data_ids: dict[str, tuple[int, ...]] = {}
         self._code_ids: dict[int, tuple[int, ...]] = {}
 
+    def with_codes(self, codes: Codes) -> Encoder:
+        """Return the encoder with the codes of a larger catalog; encoded texts are shared."""
+        other = copy.copy(self)
+        other._codes, other._code_ids = codes, {}
+        return other
+
     def encode(
         self,
         prompt: Prompt,

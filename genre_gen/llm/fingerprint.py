@@ -37,7 +37,9 @@ def model_fingerprint(llm: LLM) -> str:
 
     Of a model that is quantized for serving it is that of the full weights, with the precision.
     """
-    digest = hashlib.sha256((llm.full_weights or full_weights(llm)).encode())
+    digest = hashlib.sha256((llm.full_weights or full_weights(llm.origin)).encode())
+    if llm.late_codes is not None:
+        digest.update(_bytes(llm.late_codes))
     if llm.pretrained is not None:
         base = llm.base if llm.is_loaded and llm.served == "none" else llm.pretrained
         digest.update(_samples(base.named_parameters(), llm.pretrained.precision).encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -13,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from genre_gen.data.history import History, allowed_items
+from genre_gen.decoding.base import CatalogTrie
 from genre_gen.decoding.decoders import decoder_of
-from genre_gen.decoding.prefix_cache import tensors_of
+from genre_gen.decoding.prefix_cache import PrefixCache, tensors_of
 from genre_gen.decoding.search import StepModel, score_items, search, search_many
 from genre_gen.decoding.tree import TreeModel
 from genre_gen.decoding.trie import Trie
@@ -51,15 +53,34 @@ class ItemGenerator:
         """Combine model (put into evaluation mode), templates and catalog; several threads may use the generator."""
         self.llm, self.book, self.data = llm.eval(), book, data
         self.encoder = Encoder(llm.tokenizer, llm.codes, llm.text_vocabulary)
-        self.trie = Trie.build(llm.codes.codes, llm.codes.vocabulary)
-        backbone = llm.item_backbone, llm.embed_items
+        self.trie: CatalogTrie = Trie.build(llm.codes.codes, llm.codes.vocabulary)
+        self._start_models(None)
+
+    def _start_models(self, kept: PrefixCache | None) -> None:
+        """Make the models that read prompts, with prefixes that were read already."""
+        llm, backbone = self.llm, (self.llm.item_backbone, self.llm.embed_items)
         self.model = TreeModel(
-            *backbone, llm.code_logits, llm.text_vocabulary, self._weights, quick_head=llm.quick_code_logits
+            *backbone, llm.code_logits, llm.text_vocabulary, self._weights, quick_head=llm.quick_code_logits, kept=kept
         )
         # The head is the identity, since each task with closed answers has a head of its own.
         self._state_model = TreeModel(*backbone, lambda states: states, llm.text_vocabulary, self._weights)
         self._lock = Lock()
         self.seconds_encoding = self.seconds_reading = 0.0
+
+    def with_items(self, llm: LLM, data: TaskData, trie: CatalogTrie, *, keep: bool = True) -> ItemGenerator:
+        """Return the generator of a larger catalog, without reading what users' prompts have in common again.
+
+        Args:
+            llm: the same language model :meth:`~genre_gen.llm.model.LLM.with_codes` of the larger catalog.
+            data: the larger catalog, with the interactions.
+            trie: of its codes.
+            keep: whether what was read of prompts still holds; False where an item's code or its vector is another.
+        """
+        other = copy.copy(self)
+        other.llm, other.data, other.trie = llm, data, trie
+        other.encoder = self.encoder.with_codes(llm.codes)
+        other._start_models(self.model.kept_prefixes() if keep else None)
+        return other
 
     def encode(self, history: History) -> Encoded:
         """Return the open next-item prompt of a history, cut to ``max_history`` items and to the model's context.

@@ -19,6 +19,7 @@ import torch.nn.functional as F  # noqa: N812 - the usual name
 from torch import Tensor, nn
 
 from genre_gen.collaborative.negatives import Negatives
+from genre_gen.decoding.onednn import shallow_copy
 from genre_gen.errors import ConfigError
 from genre_gen.llm.batch import Batch
 from genre_gen.llm.encode import NO_TARGET
@@ -67,6 +68,8 @@ class LLM(nn.Module):
         answer_heads: task -> the weights for each of these answers, ``[answers, hidden]``.
         cold_tokens: bool ``[code vocabulary]``, tokens without a training interaction. The training softmax leaves them
             out; otherwise each step would push them away from the texts that they start from.
+        late_codes: ``[late tokens, columns]``, the embeddings of code tokens of items that came after training, behind
+            those of ``code_embedding``; None without any, see :meth:`with_codes`.
         served: the precision set by :func:`genre_gen.llm.quantize.quantize`: ``none``, ``bf16``, ``int8`` or ``nf4``.
         text_precision: the precision to which text embeddings are rounded.
         round_base: rounds the pre-trained model to the precision that is served, when it is loaded; None if nothing is.
@@ -124,18 +127,38 @@ class LLM(nn.Module):
         self.answers: dict[str, Tensor] = {}
         self.answer_heads = nn.ParameterDict()
         self.cold_tokens = torch.zeros(codes.vocabulary, dtype=torch.bool)
+        self.late_codes: Tensor | None = None
+        self._quick_columns: list[tuple[tuple[int, int], Tensor]] = []  # shared with models that have later codes
         self.served = "none"
         self.round_base: Callable[[PreTrainedModel], None] | None = None
         self.full_weights: str | None = None
 
+    def with_codes(self, codes: Codes, late: Tensor) -> LLM:
+        """Return the model for a catalog with more items, for inference: it shares all weights and the loaded base.
+
+        ``codes`` are those of the larger catalog, whose first tokens are the present ones; ``late`` are the embeddings
+        of the others, ``[late tokens, columns of code_embedding]``.
+        """
+        other = shallow_copy(self)
+        other.__dict__["_origin"] = (self.origin,)  # in a tuple: it is no part of the module
+        other.codes, other.late_codes = codes, late.to(self.code_embedding)
+        return other  # type: ignore[no-any-return]
+
+    @property
+    def origin(self) -> LLM:
+        """Return the model as it was trained: itself, or what :meth:`with_codes` was asked of."""
+        return self.__dict__.get("_origin", (self,))[0]  # type: ignore[no-any-return]
+
     @property
     def is_loaded(self) -> bool:
         """Tell whether the pre-trained model is in memory."""
-        return "base" in self._modules
+        return "base" in self.origin._modules
 
     @property
     def base(self) -> PreTrainedModel:
         """Return the pre-trained model, with a LoRA adapter ``text``; load it if needed, once for all threads."""
+        if self.origin is not self:
+            return self.origin.base
         if not self.is_loaded and self.pretrained is not None:
             with self.pretrained.lock:
                 if not self.is_loaded:
@@ -275,7 +298,8 @@ class LLM(nn.Module):
     def embeddings(self) -> list[Tensor]:
         """Return the weights of the input embeddings of text and code tokens."""
         weight: Any = self.base.get_input_embeddings().weight if self.pretrained is None else self.pretrained.embeddings
-        return [weight, self.code_embedding, *([] if self.code_projection is None else [self.code_projection])]
+        others = [self.code_projection, self.late_codes]
+        return [weight, self.code_embedding, *(part for part in others if part is not None)]
 
     def embed_items(self, ids: Tensor) -> Tensor:
         """Return input embeddings of the item backbone: those of ``embed`` in the precision of its layers."""
@@ -300,13 +324,18 @@ class LLM(nn.Module):
     @torch.no_grad()
     def code_cosines(self, token: int) -> Tensor:
         """Return the cosines between the embedding of a code token and all of them, ``[code vocabulary]``."""
-        rows = self.code_embedding
+        rows = self.code_embedding if self.late_codes is None else torch.cat([self.code_embedding, self.late_codes])
         weighted = rows if self.code_projection is None else rows @ (self.code_projection @ self.code_projection.T)
         lengths = torch.linalg.vecdot(weighted, rows).clamp(min=0).sqrt().clamp(min=1e-12)
         return weighted @ rows[token] / (lengths * lengths[token])
 
     def _code_rows(self, tokens: Tensor) -> Tensor:
-        return F.embedding(tokens, self.code_embedding, sparse=self.row_gradients)
+        if self.late_codes is None:
+            return F.embedding(tokens, self.code_embedding, sparse=self.row_gradients)
+        late = tokens >= len(self.code_embedding)
+        rows = F.embedding(tokens.masked_fill(late, 0), self.code_embedding)
+        rows[late] = self.late_codes[tokens[late] - len(self.code_embedding)]
+        return rows
 
     def _code_queries(self, hidden: Tensor) -> Tensor:
         """Return what is multiplied with the rows of the code embedding to give logits."""
@@ -338,7 +367,12 @@ class LLM(nn.Module):
 
     def code_logits(self, hidden: Tensor) -> Tensor:
         """Return logits over the code vocabulary only, ``[..., code vocabulary]``."""
-        return F.linear(self._code_queries(hidden), self.code_embedding)
+        queries = self._code_queries(hidden)
+        return self._with_late(queries, F.linear(queries, self.code_embedding))
+
+    def _with_late(self, queries: Tensor, logits: Tensor) -> Tensor:
+        """Return logits of the trained code tokens with those of late ones behind them."""
+        return logits if self.late_codes is None else torch.cat([logits, F.linear(queries, self.late_codes)], dim=-1)
 
     def quick_code_logits(self) -> Callable[[Tensor], Tensor]:
         """Return :meth:`code_logits` with the present weights, for inference.
@@ -346,10 +380,19 @@ class LLM(nn.Module):
         On a CPU, large vocabularies are read from a copy with the code tokens in columns. For a single state that takes
         a third of the time: a product with a row for each token adds up within each row, and waits for memory.
         """
-        if self.device.type != "cpu" or self.codes.vocabulary <= ROWS_UP_TO:
+        if self.device.type != "cpu" or len(self.code_embedding) <= ROWS_UP_TO:
             return self.code_logits
-        columns = self.code_embedding.detach().T.contiguous()
-        return lambda hidden: self._code_queries(hidden) @ columns
+        weight, kept = self.code_embedding.detach(), self._quick_columns
+        present = weight.data_ptr(), 0 if weight.is_inference() else weight._version
+        if not kept or kept[0][0] != present:
+            kept[:] = [(present, weight.T.contiguous())]
+        columns = kept[0][1]
+
+        def quick(hidden: Tensor) -> Tensor:
+            queries = self._code_queries(hidden)
+            return self._with_late(queries, queries @ columns)
+
+        return quick
 
     def text_logits(self, hidden: Tensor) -> Tensor:
         """Return logits over the text vocabulary."""

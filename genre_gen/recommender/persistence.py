@@ -60,6 +60,20 @@ def check_place(folder: Path) -> None:
     writing.check_own(folder, NAMES)
 
 
+def _check_is_whole(state: RecommenderState) -> None:
+    """Raise UsageError where a folder cannot hold the recommender."""
+    if state.llm.late_codes is not None:
+        raise UsageError(
+            "items came after training, which no folder of a recommender holds; save the trained recommender, and add "
+            "the items to the one that is loaded from there"
+        )
+    if state.llm.served != "none":
+        raise UsageError(
+            f"this recommender was loaded in {state.llm.served}, and its full weights are gone; load it with "
+            'quantization = "none" to save it, or set serving.quantization before it is trained'
+        )
+
+
 def save(
     state: RecommenderState,
     folder: str | Path,
@@ -75,11 +89,7 @@ def save(
     folder = check_path(folder, "folder")
     if metrics is not None and not hasattr(metrics, "summary"):
         check_keys(metrics, "metrics", "the report of evaluate, or figures by name")
-    if state.llm.served != "none":
-        raise UsageError(
-            f"this recommender was loaded in {state.llm.served}, and its full weights are gone; load it with "
-            'quantization = "none" to save it, or set serving.quantization before it is trained'
-        )
+    _check_is_whole(state)
 
     if not histories:
         state = without_histories(without_paths(state))

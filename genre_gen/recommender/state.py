@@ -19,6 +19,7 @@ from genre_gen.blending.blend import Blend
 from genre_gen.blending.ratings import Raters
 from genre_gen.blending.tuned import Ended, TunedSettings
 from genre_gen.collaborative import SVD, CollaborativeModel, RatingModel
+from genre_gen.collaborative.text_knn import TextVectors
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.history import History
 from genre_gen.data.interactions import Interactions
@@ -35,6 +36,7 @@ from genre_gen.rules.compiled import RuleBook
 
 if TYPE_CHECKING:
     from genre_gen.explain.attribution import Attributor
+    from genre_gen.explain.evidence import Evidence
     from genre_gen.explain.explainer import Explainer
     from genre_gen.explain.profile import Profiler
     from genre_gen.llm.generator import ItemGenerator
@@ -203,17 +205,26 @@ class RecommenderState(NotPickled):
     @computed_once
     def explainer(self) -> Explainer:
         """Return the explainer of picks, with the training data and the wording of ``[explain]``."""
-        from genre_gen.explain.evidence import Evidence
         from genre_gen.explain.explainer import Explainer
 
         style = self.domain.explain.style
+        language_model = None if style == "template" else self.llm
+        return Explainer(self._evidence(), self.spoken_book, language_model=language_model, free=style == "free")
+
+    def _evidence(self) -> Evidence:
+        """Return what is true of picks."""
+        from genre_gen.explain.evidence import Evidence
+
         svd = self.members.get(SVD.name) or self.rating_models.get(SVD.name)
         factors = svd.item_factors if isinstance(svd, SVD) else None
         relations = {name: model.relations for name, model in self.members.items()}
         counted = self.trained_on if self.shared is None else self.shared.counts
-        evidence = Evidence(self.catalog, counted, self.domain, self.knowledge, factors, relations)
-        language_model = None if style == "template" else self.llm
-        return Explainer(evidence, self.spoken_book, language_model=language_model, free=style == "free")
+        return Evidence(self.catalog, counted, self.domain, self.knowledge, factors, relations)
+
+    @computed_once
+    def text_vectors(self) -> TextVectors:
+        """Return the texts of the items as vectors, by which other texts are compared with them."""
+        return TextVectors([item.describe() for item in self.catalog])
 
     @computed_once
     def profiler(self) -> Profiler:

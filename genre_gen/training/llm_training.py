@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 
 from genre_gen.blending.tuned import Steps
 from genre_gen.blending.weights import fit_blend
@@ -36,6 +35,7 @@ from genre_gen.llm.fingerprint import weights_fingerprint
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.llm.load import load_base
 from genre_gen.llm.model import LLM
+from genre_gen.llm.placement import vectors_near
 from genre_gen.llm.task_mixture import TaskMixture
 from genre_gen.llm.text_encoders import blocks, rotation, text_vectors
 from genre_gen.metrics import case_ranks, ndcg_at
@@ -317,24 +317,11 @@ def place_cold_items(llm: LLM, data: TaskData) -> None:
     similar = data.similar_texts(rows)
     described = np.diff(similar.indptr) > 0
     rows, similar = rows[described], similar[described]
-    near, columns = np.unique(similar.indices, return_inverse=True)
-    shares = sparse.csr_matrix((similar.data**2, columns, similar.indptr), (len(rows), len(near)))
-    shares = sparse.diags(1 / shares.sum(1).A1) @ shares
-    # The mean of factored embeddings is the mean of their rows, projected.
-    vectors = llm.code_embedding.detach()[torch.from_numpy(tokens[near])].float().cpu().numpy()
-    mean, lengths = shares @ vectors, shares @ _lengths(llm, vectors)
-    scale = settings.cold_start_scale * lengths / _lengths(llm, mean).clip(min=1e-12)
-    placed = torch.from_numpy(mean * scale[:, None]).to(llm.code_embedding)
+    similar.data **= 2
+    placed = torch.from_numpy(vectors_near(llm, tokens, similar, settings.cold_start_scale)).to(llm.code_embedding)
     with torch.no_grad():
         llm.code_embedding[torch.from_numpy(tokens[rows])] = placed
     log.info("%d cold items were placed near items with similar texts", len(rows))
-
-
-def _lengths(llm: LLM, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the lengths of the embeddings of rows ``[n, columns]`` of the code embedding's table."""
-    if llm.code_projection is not None:
-        rows = rows @ llm.code_projection.detach().float().cpu().numpy()
-    return np.linalg.norm(rows, axis=1)
 
 
 def _sampler(codes: Codes, data: TaskData) -> NegativeSampler | None:

@@ -76,14 +76,15 @@ def test_items_are_checked_as_the_constructor_checks_them():
         with pytest.raises(DataError, match=said):
             catalog.with_items([wrong])
     more = catalog.with_items([Item("b", "a\ud800" + "z" * 10_000, {"year": float("nan")})])
-    assert more[1].title.startswith("a�z") and len(more[1].title) == 500 and more[1].attributes["year"] is None
+    assert more[1].title.startswith("a�z")
+    assert (len(more[1].title), more[1].attributes["year"]) == (500, None)
     with pytest.raises(UnknownItemError):
         catalog.row("b")
 
 
 def test_an_index_of_titles_follows_changes():
     old = TitleIndex(["Up (2009)", "Heat (1995)"])
-    assert old.named("up") == (0,) and old.close("Hea") == [1]
+    assert (old.named("up"), old.close("Hea")) == ((0,), [1])
     new = old.changed(["Cold (2009)", "Heat (1995)", "Up (1999)"], [0, 2])
     assert (new.named("up"), new.named("cold"), new.close("Hea")) == ((2,), (0,), [1])
-    assert old.named("up") == (0,) and old.named("cold") == ()
+    assert (old.named("up"), old.named("cold")) == ((0,), ())

@@ -37,7 +37,7 @@ def to_catalog(table: Table, domain: Domain, separator: str, report: LoadReport)
     attributes = {name: _attribute(table, name, domain, separator, report) for name in domain.fields}
     for name, settings in domain.fields.items():
         if settings.in_title:
-            titles, attributes[name] = _agree(titles, attributes[name])
+            titles, attributes[name] = agree(titles, attributes[name])
     rows = zip(*attributes.values(), strict=True) if attributes else [()] * len(titles)
     descriptions = [""] * len(titles) if texts is None else words(texts, name="text").to_list()
     return Catalog(
@@ -181,7 +181,7 @@ def _plain(value: float | None) -> Value:
     return int(value) if value is not None and value.is_integer() else value
 
 
-def _agree(titles: Sequence[str], values: Sequence[Value]) -> tuple[list[str], list[Value]]:
+def agree(titles: Sequence[str], values: Sequence[Value]) -> tuple[list[str], list[Value]]:
     """Append missing numbers to titles, and fill in missing values from numbers at the end of titles."""
     agreed: list[tuple[str, Value]] = []
     for title, value in zip(titles, values, strict=True):

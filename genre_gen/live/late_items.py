@@ -1,0 +1,185 @@
+"""LateItems: what is computed of the items that came after training, by parts of the training alone.
+
+What is known of a late item depends on its own description, on the trained items, and, where codes share tokens, on the
+late items before it. So items that are added one by one give the same as all of them at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+
+from genre_gen.codes.base import Codes
+from genre_gen.codes.late import LateCodes, late_codes, no_codes
+from genre_gen.collaborative.item_knn import strongest
+from genre_gen.collaborative.text_knn import TextKNN
+from genre_gen.data.catalog import Catalog, Item
+from genre_gen.decoding.base import CatalogTrie
+from genre_gen.decoding.live import LiveTrie
+from genre_gen.decoding.trie import Trie
+from genre_gen.llm.placement import average_vector, vectors_near
+from genre_gen.recommender.state import RecommenderState
+from genre_gen.tasks.base import SIMILAR_TEXTS
+
+ROOM = 64
+"""The least number of rows that a :class:`GrowingRows` makes room for."""
+
+
+@dataclass(frozen=True, eq=False)
+class LateItems:
+    """The items behind the trained ones; one object for each state of the catalog.
+
+    Attributes:
+        trained: the recommender as it was trained.
+        vectors: their texts, in the words of the trained ones: float32 ``[n_late, n_words]``, sparse.
+        near: the trained items with the most similar texts, as many as ``text_knn`` keeps, float32, sparse, in the form
+            ``[n_late, trained items]``.
+        placed: squared similarities of those whose codes they are placed by, which users have met.
+        own: their codes, and the tokens that are new in these.
+        table: the vectors of the new tokens.
+        codes: the codes of all items.
+        trie: of these codes.
+    """
+
+    trained: RecommenderState
+    vectors: sparse.csr_matrix
+    near: sparse.csr_matrix
+    placed: sparse.csr_matrix
+    own: LateCodes
+    table: GrowingRows
+    codes: Codes
+    trie: CatalogTrie
+
+    @classmethod
+    def none(cls, trained: RecommenderState) -> LateItems:
+        """Return that there are none."""
+        items, codes = len(trained.catalog), trained.llm.codes
+        vectors = sparse.csr_matrix((0, trained.text_vectors.vectors.shape[1]), dtype=np.float32)
+        nothing = sparse.csr_matrix((0, items), dtype=np.float32)
+        table = GrowingRows.none(trained.llm.code_embedding.shape[1])
+        return cls(trained, vectors, nothing, nothing, no_codes(codes), table, codes, trained.generator.trie)
+
+    def __len__(self) -> int:
+        """Return how many they are."""
+        return int(self.near.shape[0])
+
+    def extended(self, catalog: Catalog) -> LateItems:
+        """Return those of a larger catalog, whose items up to here are the same.
+
+        Raises:
+            ConfigError: codes of a scheme that has none for further items.
+        """
+        begin = len(self.trained.catalog)
+        items = [described(catalog, row) for row in range(begin, len(catalog))]
+        if len(items) == len(self):
+            return self
+        texts, new = self.trained.text_vectors, items[len(self) :]
+        vectors = texts.of([item.describe() for item in new])
+        cosines = texts.similar(vectors)
+        met = strongest(cosines, SIMILAR_TEXTS, cosines.data * (self.trained.item_counts > 0)[cosines.indices])
+        met.data **= 2
+        if self.trained.domain.codes.text == 0:  # then codes have nothing of texts
+            met = sparse.csr_matrix(met.shape, dtype=np.float32)
+        placed = _stacked(self.placed, met)
+        own = late_codes(self.trained.llm.codes, items, placed, self.own)
+        codes = _joined(self.trained.llm.codes, own)
+        return replace(
+            self,
+            vectors=_stacked(self.vectors, vectors),
+            near=_stacked(self.near, strongest(cosines, self._neighbours)),
+            placed=placed,
+            own=own,
+            table=self.table.pushed(self._placed(own, len(self.own.tokens))),
+            codes=codes,
+            trie=self._trie(codes, own),
+        )
+
+    @property
+    def _neighbours(self) -> int:
+        models = (model for model in self.trained.members.values() if isinstance(model, TextKNN))
+        return next((model.neighbours for model in models), SIMILAR_TEXTS)
+
+    def _placed(self, own: LateCodes, begin: int) -> NDArray[np.float32]:
+        """Return the vectors of new tokens from one on, each computed for itself."""
+        llm = self.trained.llm
+        every, scale = np.arange(llm.codes.vocabulary), self.trained.domain.codes.cold_start_scale or 1.0
+        rows = np.empty((len(own.tokens) - begin, llm.code_embedding.shape[1]), np.float32)
+        average: NDArray[np.float32] | None = None
+        for row, token in zip(rows, own.tokens[begin:], strict=True):
+            if len(token.like):
+                weights = sparse.csr_matrix((token.weights, token.like, [0, len(token.like)]), (1, len(every)))
+                row[:] = vectors_near(llm, every, weights, scale)[0]
+            else:
+                average = average_vector(llm) if average is None else average
+                row[:] = average
+        return rows
+
+    def _trie(self, codes: Codes, own: LateCodes) -> CatalogTrie:
+        if codes.codes.shape[1] == 1:
+            return Trie.build(codes.codes, codes.vocabulary)
+        base = self.trained.generator.trie
+        assert isinstance(base, Trie)  # noqa: S101 - that of a trained recommender
+        return LiveTrie.of(base).insert(own.codes, vocabulary=codes.vocabulary)
+
+
+@dataclass(frozen=True, eq=False)
+class GrowingRows:
+    """Rows of an array that grows behind them; those that are there never change, and are not copied each time.
+
+    Attributes:
+        store: the array, and how many of its rows are used.
+        count: how many rows these are.
+    """
+
+    store: _Store
+    count: int
+
+    @classmethod
+    def none(cls, columns: int) -> GrowingRows:
+        """Return no rows."""
+        return cls(_Store(0, columns), 0)
+
+    def pushed(self, rows: NDArray[np.float32]) -> GrowingRows:
+        """Return these rows and some behind them; another continuation of the same rows is not touched."""
+        store, count = self.store, self.count + len(rows)
+        with store.lock:
+            if store.used != self.count or count > len(store.array):
+                larger = _Store(max(ROOM, 2 * count), store.array.shape[1])
+                larger.array[: self.count] = store.array[: self.count]
+                store = larger
+            store.array[self.count : count] = rows
+            store.used = count
+        return GrowingRows(store, count)
+
+    @property
+    def tensor(self) -> torch.Tensor:
+        """Return them as float32 ``[count, columns]``."""
+        return torch.from_numpy(self.store.array[: self.count])
+
+
+class _Store:
+    def __init__(self, rows: int, columns: int) -> None:
+        # Memory of torch begins at addresses for which its products take the same steps. Writing through numpy leaves
+        # the count of changes of the tensors over earlier rows alone.
+        self.array: NDArray[np.float32] = torch.zeros(rows, columns).numpy()
+        self.used, self.lock = 0, threading.Lock()
+
+
+def described(catalog: Catalog, row: int) -> Item:
+    """Return an item with the title that it came with: which titles others have is no matter of its own."""
+    item = catalog.given(row)
+    return item if item.title.strip() else catalog[row]
+
+
+def _stacked(above: sparse.csr_matrix, below: sparse.csr_matrix) -> sparse.csr_matrix:
+    return sparse.csr_matrix(sparse.vstack([above, below]))
+
+
+def _joined(trained: Codes, own: LateCodes) -> Codes:
+    names = (*trained.names, *(token.name for token in own.tokens))
+    return Codes(trained.name, np.concatenate([trained.codes, own.codes]), names)

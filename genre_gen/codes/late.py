@@ -151,7 +151,7 @@ class _Semantic(_Maker):
         for row, weight in zip(rows.tolist(), weights.tolist(), strict=True):
             prefixes[self._codes[row][:-1]] += weight
             lasts[self._codes[row][-1]] += weight
-        # Equal weights go to lower tokens: the order in which items were counted shall not decide.
+        # Equal weights go to lower tokens: the order in which items were counted must not decide.
         wanted = sorted(prefixes, key=lambda prefix: (-prefixes[prefix], prefix)) or self._common
         order = sorted([*self._last, *self._late], key=lambda token: (-lasts[token], token))
         for code in self._free(wanted, order):

@@ -144,7 +144,7 @@ class Interactions:
         )
 
     def with_items(self, n_items: int) -> Interactions:
-        """Return the same interactions with a larger catalog, of whose further items nobody had any.
+        """Return the same interactions with a larger catalog, whose further items have none.
 
         Example:
             >>> data.interactions.with_items(50).n_items

@@ -104,7 +104,7 @@ class Knowledge:
         return cls(len(catalog), tuple(settings.relations), to_items, tuple(entities), triples)
 
     def with_items(self, n_items: int) -> Knowledge:
-        """Return the same graph for a catalog of ``n_items``, about whose further items it says nothing."""
+        """Return the same graph for a catalog of ``n_items``; it has no triples about the further ones."""
         other = copy.copy(self)  # with what it has grouped already
         object.__setattr__(other, "n_items", n_items)
         return other

@@ -72,7 +72,7 @@ class Counts(ABC):
         """Return the ratings of an item; None where there are fewer than MIN_USERS."""
 
     def with_items(self, n_items: int) -> Counts:
-        """Return the counts for a catalog of ``n_items``, of whose further items nobody had any."""
+        """Return the counts for a catalog of ``n_items``, whose further items no user had."""
         return PaddedCounts(self, n_items)
 
     def expected(self, row: int) -> float:
@@ -86,7 +86,7 @@ def least_liking(total: Any, liked: float) -> Any:
 
 
 class PaddedCounts(Counts):
-    """Counts in a catalog that has got more items since: nobody had them."""
+    """Counts in a catalog that has got more items since, which no user had."""
 
     def __init__(self, counts: Counts, n_items: int) -> None:
         """Wrap the counts of the first items."""

@@ -94,7 +94,7 @@ class Evidence:
     def with_items(self, catalog: Catalog, domain: Domain, knowledge: Knowledge | None) -> Evidence:
         """Return the evidence for a catalog with more items behind these, or with other descriptions of them.
 
-        Nobody had the further items. The domain and the graph are those that hold for it.
+        No user had the further items. The domain and the graph are those that hold for it.
         """
         other = copy.copy(self)
         other.catalog, other.domain, other.knowledge = catalog, domain, knowledge

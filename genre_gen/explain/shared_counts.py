@@ -56,7 +56,7 @@ class SharedCounts(Counts):
         return cls(arrays | pairs | _csr("liked_too", counts.all_liked_too() if liked_too else ()))
 
     def with_items(self, n_items: int) -> SharedCounts:
-        """Return the counts for a catalog of ``n_items``, of whose further items nobody had any."""
+        """Return the counts for a catalog of ``n_items``, whose further items no user had."""
         arrays, added = dict(self._arrays), n_items - self.n_items
         for name in ("interactions", "users_with", "rating_counts"):
             arrays[name] = np.pad(arrays[name], (0, added))

@@ -25,9 +25,9 @@ def with_items(view: View, items: Sequence[Item]) -> View:
     """Return a view with more items behind the present ones, and with new descriptions of those that are there.
 
     An item with the id of another takes its row, and stays withdrawn if that was. The model was not trained on what is
-    new: a further item gets a code next to those of the items described most like it, models that count interactions
-    have no score for it, and nobody has had it. A trained item that is described otherwise keeps its code; filters,
-    requests in words and explanations go by the new description.
+    new: a further item gets a code next to those of the items described most like it, and models that count
+    interactions have no score for it. A trained item that is described otherwise keeps its code; filters, requests in
+    words and explanations go by the new description.
 
     Example:
         >>> more = with_items(view, [Item("new", "Up (2009)", {"genre": ("Animation",)})])
@@ -65,7 +65,7 @@ def with_items(view: View, items: Sequence[Item]) -> View:
 def with_available(view: View, changes: Mapping[str, bool]) -> View:
     """Return a view in which items are withdrawn or available again; a withdrawn one is never recommended.
 
-    Histories may hold it, and requests that are about it are answered. Nothing but the mask is made anew.
+    Histories may hold it, and requests that are about it are answered. Only the mask is another one.
 
     Example:
         >>> with_available(view, {view.state.catalog[3].id: False}).available.tolist()[2:5]
@@ -73,7 +73,7 @@ def with_available(view: View, changes: Mapping[str, bool]) -> View:
 
     Args:
         view: the present view, which stays as it is.
-        changes: item id -> whether it is available from now on.
+        changes: item id -> whether it is available afterwards.
 
     Raises:
         UnknownItemError: there is no such item.

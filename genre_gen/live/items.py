@@ -67,7 +67,7 @@ def _attributes(item: Item, catalog: Catalog, domain: Domain) -> dict[str, Value
     """Return the values of the catalog's fields, in its order."""
     given = item.attributes
     if not isinstance(given, Mapping):
-        raise DataError(f"{catalog.name}: the fields of item {quoted(item.id)} are no object; give values by name")
+        raise DataError(f"{catalog.name}: the fields of item {quoted(item.id)} are not an object; give values by name")
     if unknown := [name for name in given if name not in catalog.fields]:
         raise DataError(
             f"{catalog.name}: item {quoted(item.id)} has the field {quoted(unknown[0])}; its fields can be "

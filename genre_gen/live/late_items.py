@@ -39,7 +39,7 @@ class LateItems:
         vectors: their texts, in the words of the trained ones: float32 ``[n_late, n_words]``, sparse.
         near: the trained items with the most similar texts, as many as ``text_knn`` keeps, float32, sparse, in the form
             ``[n_late, trained items]``.
-        placed: squared similarities of those whose codes they are placed by, which users have met.
+        placed: squared similarities of those whose codes they are placed by: items with interactions.
         own: their codes, and the tokens that are new in these.
         table: the vectors of the new tokens.
         codes: the codes of all items.
@@ -171,7 +171,7 @@ class _Store:
 
 
 def described(catalog: Catalog, row: int) -> Item:
-    """Return an item with the title that it came with: which titles others have is no matter of its own."""
+    """Return an item with the title that it came with: it does not depend on the titles of others."""
     item = catalog.given(row)
     return item if item.title.strip() else catalog[row]
 

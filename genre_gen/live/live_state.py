@@ -52,7 +52,7 @@ def grown(state: RecommenderState, items: Sequence[Item]) -> RecommenderState:
     """Return a state with more items, or with other descriptions of items; the state itself if nothing is new.
 
     Items that the model was trained on keep their codes and what was learned of them. Late items whose description
-    changes are placed anew, so that the result does not depend on what was said of them before.
+    changes are placed again, so that the result does not depend on what was said of them before.
 
     Raises:
         DataError: see ``Catalog.with_items``.

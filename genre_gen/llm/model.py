@@ -140,7 +140,7 @@ class LLM(nn.Module):
         of the others, ``[late tokens, columns of code_embedding]``.
         """
         other = shallow_copy(self)
-        other.__dict__["_origin"] = (self.origin,)  # in a tuple: it is no part of the module
+        other.__dict__["_origin"] = (self.origin,)  # in a tuple, so that it does not become a submodule
         other.codes, other.late_codes = codes, late.to(self.code_embedding)
         return other  # type: ignore[no-any-return]
 

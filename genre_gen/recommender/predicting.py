@@ -130,7 +130,7 @@ def similar(state: RecommenderState, row: int, n: int, available: NDArray[np.boo
     """
     check_n(n)
     parts = state.neighbour_parts(row)
-    if not any(values.any() for values in parts.values()):  # none of the models has met the item
+    if not any(values.any() for values in parts.values()):  # none of the models knows the item
         parts = {LLM: _by_code(state, row)}
     scores = np.mean(list(parts.values()), axis=0)
     others = np.ones(len(scores), bool)

@@ -183,7 +183,7 @@ def test_titles_that_clash_get_the_id_behind_them(view):
         (Item("x", "A", {"year": float("inf")}), "give a finite number"),
         (Item("x", "A", {"year": 10**400}), "give a finite number"),
         (Item("x", "A", {"year": [1]}), "give a finite number"),  # type: ignore[dict-item]
-        (Item("x", "A", []), "no object"),  # type: ignore[arg-type]
+        (Item("x", "A", []), "not an object"),  # type: ignore[arg-type]
     ],
 )
 def test_what_no_item_can_have_is_refused_with_its_name_and_what_it_takes(view, item, said):
@@ -426,10 +426,10 @@ class Changes(RuleBasedStateMachine):
         assert not withdrawn & set(ids(picks))
 
 
-def test_random_changes_equal_a_view_that_is_built_anew(view):
+def test_random_changes_equal_a_view_that_is_built_again(view):
     class OfTheSample(Changes):
         start = view
 
-    machine = settings(max_examples=8, stateful_step_count=6, deadline=None, suppress_health_check=list(HealthCheck))
+    machine = settings(max_examples=5, stateful_step_count=5, deadline=None, suppress_health_check=list(HealthCheck))
     OfTheSample.TestCase.settings = machine
     OfTheSample.TestCase().runTest()

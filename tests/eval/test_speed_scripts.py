@@ -1,5 +1,6 @@
 """Scripts that time a recommender, whole, on a tiny one."""
 
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -156,5 +157,13 @@ def test_places_count_from_one():
 def test_parts_that_grow_with_the_catalog_are_timed(tmp_path, tiny_model, run, entry):
     assert run(catalog_parts, "--quick", "--threads", 1, "--llm", tiny_model, "--out", tmp_path) == 0
     found = entry(tmp_path / "catalog_parts.json")
-    assert {*found["50"]} == {*found["100"]} == {*catalog_parts.PARTS, "language model", "together"}
-    assert found["50"]["together"] > found["50"]["language model"] > 0
+    timed = {f"{name}{kind}" for name in ("language model", "together") for kind in ("", ", 4 tokens")}
+    assert {*found["50"]} == {*found["100"]} == {*catalog_parts.PARTS, *timed}
+    assert found["50"]["together, 4 tokens"] > found["50"]["language model, 4 tokens"] > 0
+
+
+def test_codes_of_several_tokens_are_distinct_and_each_level_has_its_own():
+    codes = catalog_parts.codes_of(300, 4).codes
+    assert len(np.unique(codes, axis=0)) == 300
+    assert all(set(first).isdisjoint(second) for first, second in itertools.pairwise(codes.T.tolist()))
+    assert catalog_parts.codes_of(5, 1).codes.ravel().tolist() == [0, 1, 2, 3, 4]

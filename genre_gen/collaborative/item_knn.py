@@ -57,14 +57,20 @@ class ItemKNN(ItemToItem):
         users = seen_matrix(interactions)
         root = np.sqrt(np.asarray(users.multiply(users).sum(axis=0)).ravel())
         items = sparse.csr_matrix(users.T)  # [n_items, n_users]
-        blocks = []
+        room = users.shape[1] * min(self.neighbours, users.shape[1])
+        columns, values = np.empty(room, np.int32), np.empty(room, np.float32)  # unused pages cost no memory
+        widths, filled = [np.zeros(1, np.int64)], 0
         for part in parts(items, users):
             block = sparse.csr_matrix(items[part] @ users)
             row = np.repeat(np.arange(part.start, part.stop), np.diff(block.indptr))
             block.data /= root[row] * root[block.indices] + self.shrink
             block.data[row == block.indices] = 0.0
-            blocks.append(strongest(block, self.neighbours).astype(np.float32))
-        self.similar = sparse.csr_matrix(sparse.vstack(blocks))
+            kept = strongest(block, self.neighbours)
+            end = filled + kept.nnz
+            columns[filled:end], values[filled:end], filled = kept.indices, kept.data, end
+            widths.append(np.diff(kept.indptr))
+        begins = np.cumsum(np.concatenate(widths))
+        self.similar = sparse.csr_matrix((values[:filled], columns[:filled], begins), (users.shape[1],) * 2)
         return self
 
     @property

@@ -20,7 +20,8 @@ from genre_gen.new_domain.tables import Tables
 from genre_gen.prompting.nouns import with_article
 
 _REPEATS = 0.2  # with at least this share of repeated interactions, items may be recommended again
-_SMALL, _LARGE, _HUGE = 5_000, 200_000, 50_000  # interactions; interactions; items
+_SMALL, _LARGE = 5_000, 200_000  # interactions
+_HUGE = 100_000  # items up to which one token for each was measured: docs/performance.md, "Large catalogs"
 _OPTIONAL: tuple[tuple[Role, str, str], ...] = (
     ("title", "items", "what it is called"),
     ("text", "items", "a longer description"),

@@ -49,7 +49,7 @@ class Budget:
         return float("inf") if self.seconds is None else share * self.seconds
 
     def part(self, share: float) -> Callable[[], float]:
-        """Return a function that tells the seconds left of a share of what is left now."""
+        """Return a function that tells the seconds left of a share of the time that is left now."""
         if self.seconds is None:
             return lambda: float("inf")
         end = self.spent + share * self.left

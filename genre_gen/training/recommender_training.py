@@ -289,7 +289,7 @@ class RecommenderTraining:
         return llm
 
     def _leave_out_llm(self, fitted: Fitted, trained: TrainingResult) -> None:
-        """Leave a language model out of the blends that had time for a few steps only, and say so."""
+        """Leave a language model out of the blends that had time for a few steps only, with a warning."""
         why = f"time was left for {trained.log[-1]['step']} steps only; give it a larger training.max_minutes"
         if fitted.models:
             fitted.left_out[LLM_MEMBER] = why

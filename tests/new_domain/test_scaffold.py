@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +12,7 @@ from genre_gen import Dataset, Recommender, Rules
 from genre_gen.data.readers import load_data
 from genre_gen.domain import Domain
 from genre_gen.errors import ConfigError, DataError, UsageError
+from genre_gen.new_domain.domain_toml import sized_settings
 from genre_gen.new_domain.scaffold import start_domain
 from genre_gen.new_domain.validate import check
 from genre_gen.prompting.book import PromptBook
@@ -169,3 +171,10 @@ def test_decisions_are_shown_as_text_and_json(here):
     content = json.loads(started.to_json())
     assert content["items"] == 40
     assert {"role": "title", "column": "title", "why": "by its name"} in content["choices"]
+
+
+def test_codes_of_several_tokens_are_proposed_above_what_one_token_each_was_measured_for():
+    proposal = SimpleNamespace(fields={}, columns={}, labels="")
+    settings = [sized_settings(n_items, 10**6, proposal) for n_items in (100_000, 100_001)]
+    assert ['scheme = "semantic"' in text for text in settings] == [False, True]
+    assert ["distillation = 0.3" in text for text in settings] == [True, False]

@@ -87,7 +87,7 @@ def test_a_store_is_opened_once_in_a_process(url, impatient):
         assert database.writer.submit(lambda _: 5).result(60) == 5
 
 
-def test_a_lock_that_a_dead_process_left_is_no_obstacle(file_url, tmp_path):
+def test_a_lock_of_a_dead_process_is_taken_over(file_url, tmp_path):
     file = tmp_path / "live" / "store.db.lock"
     file.parent.mkdir()
     file.write_text("1\n")

@@ -91,7 +91,7 @@ def test_a_merge_moves_events_and_lists(database, domain, write):
     assert [each.event_id for each in log.of_user("before")] == ["d"]
 
 
-def test_a_deletion_leaves_nothing_but_a_mark(database, domain, write):
+def test_a_deletion_leaves_only_a_mark(database, domain, write):
     log, lists, users = EventLog(database, domain), ListLog(database, domain), UserTable(database, domain)
     write(log.add, [event("a"), event("b", user="18")])
     write(lists.add, LIST, replace(LIST, list_id="other", user=None))

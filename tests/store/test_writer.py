@@ -103,7 +103,7 @@ def test_what_cannot_be_applied_is_an_error_of_that_write_alone(database, caplog
     assert "is stored, and could not be applied" in caplog.text
 
 
-def test_a_closed_store_says_so(url):
+def test_a_closed_store_refuses_writes(url):
     database = Database.open(url)
     log = EventLog(database, "movies")
     futures = [database.writer.submit(lambda c, n=n: log.add(c, [event(f"e{n}")])) for n in range(5)]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
+from functools import partial
 
 from fastapi import FastAPI
 
+from genre_gen.live.engine import Lane
+from genre_gen.live.stats import BatchRecord
 from genre_gen.server.live_lists import LiveLists
 from genre_gen.server.metrics import Metrics, Reading
 from genre_gen.server.push import PushHub
@@ -14,6 +16,7 @@ from genre_gen.server.routes import metrics as metrics_routes
 from genre_gen.server.routes import streams as stream_routes
 from genre_gen.server.service import Service
 from genre_gen.server.stream_tokens import StreamTokens
+from genre_gen.store.secrets import secret
 
 
 def attach(app: FastAPI, service: Service) -> Metrics:
@@ -23,15 +26,25 @@ def attach(app: FastAPI, service: Service) -> Metrics:
     hub.stats.freshness = metrics.freshness
     service.listeners.append(hub)
     app.state.metrics, app.state.push = metrics, hub
-    app.state.tokens = StreamTokens(_secret(service))
+    app.state.tokens = StreamTokens(secret(service.database, "streams"))
+    service.engine.stats.on_batch = partial(_observe, metrics)
     metrics.watch(lambda: readings(service, hub))
     app.include_router(stream_routes.router)
     app.include_router(metrics_routes.router)
     return metrics
 
 
-def _secret(service: Service) -> bytes:
-    return secrets.token_bytes(32)
+def _observe(metrics: Metrics, batch: BatchRecord) -> None:
+    """Observe one batch, on the model's thread."""
+    metrics.batch(batch.lane.name.lower(), batch.size)
+    for wait in batch.waits:
+        metrics.stage("waiting", wait)
+    if batch.lane is Lane.SLOW:
+        metrics.stage("explain", batch.seconds)
+        return
+    for stage, seconds in batch.stages.items():
+        if stage != "waiting":
+            metrics.stage(stage, seconds)
 
 
 def readings(service: Service, hub: PushHub) -> Iterator[Reading]:
@@ -61,4 +74,12 @@ def readings(service: Service, hub: PushHub) -> Iterator[Reading]:
 
 
 def _engine(service: Service) -> Iterator[Reading]:
-    yield Reading("engine_healthy", "1 if the model's thread works.", float(service.engine.healthy))
+    engine, stats = service.engine, service.engine.stats
+    yield Reading("engine_healthy", "1 if the model's thread works.", float(engine.healthy))
+    for lane, waiting in stats.queued.items():
+        yield Reading("queue_length", "Requests that wait for the model.", waiting, (("lane", lane.name.lower()),))
+    outcomes = ("answered", "failed", "refused", "late", "cancelled", "degraded")
+    for outcome in outcomes:
+        label = (("outcome", outcome),)
+        yield Reading("asks", "Requests to the model by outcome.", getattr(stats, outcome), label, counts=True)
+    yield Reading("swaps", "Changes of a view.", stats.swaps, counts=True)

@@ -37,8 +37,8 @@ def stream_of(server, user="17", **headers):
 def next_list(answer):
     """Read a stream up to its next list: the id and the data."""
     fields = {}
-    while "data" not in fields or "id" not in fields:
-        name, _, value = answer.readline().decode().rstrip("\n").partition(": ")
+    while (line := answer.readline().decode().rstrip("\n")) or "data" not in fields:  # an empty line ends an event
+        name, _, value = line.partition(": ")
         fields[name] = value
     return fields["id"], json.loads(fields["data"])
 

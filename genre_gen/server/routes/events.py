@@ -32,7 +32,16 @@ _EVENTS = {
 )
 async def add_events(call: Call) -> dict[str, Any]:
     """Report events. The answer means that they are on disk and in the next list; send again what got no answer."""
-    return await call.domain.events.add(*read_events(call.raw))
+    domain = call.domain
+    answer = await domain.events.add(*read_events(call.raw))
+    call.request.app.state.metrics.events(
+        domain.name,
+        accepted=answer["accepted"],
+        duplicate=answer["duplicates"],
+        updated=answer["updated"],
+        rejected=len(answer["rejected"]),
+    )
+    return answer
 
 
 @operation(router, "GET", "/v1/{domain}/events", Operation(Role.INGEST, EventsOfUser, query=EventsQuery))

@@ -69,7 +69,7 @@ class TrainingResult:
         steps: by which the run can be repeated.
         step_seconds: of one step, validations apart.
         interrupted: whether it was stopped before its end.
-        cut: whether the clock allowed too few steps to learn anything, see :attr:`Progress.is_cut`.
+        cut: whether the clock allowed too few steps to learn anything, see ``LEAST_STEPS``.
     """
 
     log: list[dict[str, Any]]

@@ -11,7 +11,7 @@ as a whole; a request keeps the snapshot that it began with.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
@@ -137,6 +137,10 @@ class TreeModel:
         """
         return UserModel(self, user)
 
+    def for_users(self, users: Sequence[Hashable]) -> UsersModel:
+        """Return this model for requests of several users at once, each with a cached prompt; None is not a user."""
+        return UsersModel(self, users=tuple(users))
+
     def shared_prefix(self) -> SharedPrefixModel:
         """Return this model for variants of one prompt, whose common prefix is read once."""
         return SharedPrefixModel(self)
@@ -257,6 +261,52 @@ class UserModel(_View):
     def prefill_many(self, prompts: Sequence[Ids]) -> Tensor:
         """Return the logits after the user's prompt, ``[1, code vocabulary]``."""
         return self.prefill(prompts)[1]
+
+
+@dataclass(frozen=True)
+class UsersModel(_View):
+    """A :class:`TreeModel` for several users: each user's last prompt is cached, and only new tokens are read.
+
+    Attributes:
+        users: of the prompts, in their order; None for prompts that are not cached.
+    """
+
+    users: tuple[Hashable, ...] = ()
+
+    @torch.inference_mode()
+    def prefill_many(self, prompts: Sequence[Ids]) -> Tensor:
+        """Return the logits after each prompt, ``[prompts, code vocabulary]``."""
+        model = self.model
+        snapshot = model._current()
+        if not snapshot.reads_continuations:
+            return model.prefill_many(prompts)
+        every = [model._ids(ids) for ids in prompts]
+        known = [snapshot.prefixes.find([ids], user) for ids, user in zip(every, self.users, strict=True)]
+        logits = [prefix.logits for prefix in known]
+        unread = [row for row, answer in enumerate(logits) if answer is None]
+        sizes = [len(every[row]) - known[row].length for row in unread]
+        for group in _groups(unread, sizes, model._batch_tokens):
+            caches = [KeyValues(known[row].layers) for row in group]
+            answers = snapshot.answer_each([every[row] for row in group], caches)
+            for row, cache, answer in zip(group, caches, answers.split(1), strict=True):
+                logits[row] = answer
+                if (user := self.users[row]) is not None:
+                    snapshot.prefixes.put(user, CachedPrefix(every[row], tuple(cache.layers), answer.clone()))
+        return torch.cat([answer for answer in logits if answer is not None])
+
+
+def _groups(rows: Sequence[int], sizes: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Yield rows in order, in groups of at most ``most`` tokens or of one row."""
+    group: list[int] = []
+    tokens = 0
+    for row, size in zip(rows, sizes, strict=True):
+        if group and tokens + size > most:
+            yield group
+            group, tokens = [], 0
+        group.append(row)
+        tokens += size
+    if group:
+        yield group
 
 
 class SharedPrefixModel(_View):

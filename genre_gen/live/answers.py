@@ -16,7 +16,7 @@ from genre_gen.live.lanes import Ask
 from genre_gen.live.view import View
 from genre_gen.recommender.answering import answer_many
 from genre_gen.recommender.requests import Recommendations, Request
-from genre_gen.recommender.state import RecommenderState
+from genre_gen.recommender.state import LLM_MEMBER, RecommenderState
 
 log = logging.getLogger(__name__)
 BUSY = "the server is busy: ranked by the collaborative models, without the language model"
@@ -130,7 +130,12 @@ def without_llm(state: RecommenderState) -> RecommenderState | None:
 
 
 def warm_up(view: View) -> None:
-    """Answer requests of unknown users, so that the first real ones find weights packed and caches filled."""
+    """Answer requests of unknown users, so that the first real ones find weights packed and caches filled.
+
+    Batches keep each user's prompt afterwards, so that only new events are read.
+    """
+    if LLM_MEMBER in view.state.blend.members:
+        view.state.generator.keeps_prompts = True
     options: dict[str, Any] = {} if view.available is None else {"available": view.available}
     for size in (1, 2):
         list(answer_many(view.state, [Request(NO_HISTORY, n=1)] * size, **options))

@@ -199,14 +199,14 @@ class Decoder(nn.Module):
             positions = torch.arange(past, past + new, device=embeddings.device)[None]
         positions = positions[:, -new:]
         visible = _additive(mask, embeddings.dtype) if mask is not None else _causal(embeddings, past)
-        step = _Step(self._rotation(positions, length, embeddings.dtype), visible, past if mask is None else None)
+        step = _Step(self.rotation(positions, length, embeddings.dtype), visible, past if mask is None else None)
         hidden = embeddings
         for number, layer in enumerate(self.layers):
             final = number == len(self.layers) - 1
             hidden = layer(hidden, step, number, cache, last if final else None)
         return self.norm(hidden)
 
-    def _rotation(self, positions: Tensor, length: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def rotation(self, positions: Tensor, length: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Return cosines and signed sines of each position's rotation, ``[rows or 1, tokens, 1, head size]`` each."""
         tables = self._tables
         if tables is None or len(tables[0]) < length or tables[0].device != positions.device:

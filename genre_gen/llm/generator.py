@@ -45,6 +45,8 @@ class ItemGenerator:
     """Prompts the language model, and interprets its output.
 
     Attributes:
+        keeps_prompts: whether batches read each known user's new events only, too. A server sets it; where every user
+            is asked for once, what is kept would be for nothing.
         seconds_encoding: what ``score`` has spent so far on prompts, for metrics of one thread.
         seconds_reading: what ``score`` has spent so far on the model.
     """
@@ -65,6 +67,7 @@ class ItemGenerator:
         # The head is the identity, since each task with closed answers has a head of its own.
         self._state_model = TreeModel(*backbone, lambda states: states, llm.text_vocabulary, self._weights)
         self._lock = Lock()
+        self.keeps_prompts = False
         self.seconds_encoding = self.seconds_reading = 0.0
 
     def with_items(self, llm: LLM, data: TaskData, trie: CatalogTrie, *, keep: bool = True) -> ItemGenerator:
@@ -245,8 +248,10 @@ class ItemGenerator:
 
     def _model_of(self, histories: Sequence[History]) -> StepModel:
         """Return the step model; for a known user, one that reads new events only."""
-        user = histories[0].user if len(histories) == 1 else None
-        return self.model if user is None else self.model.for_user(user)
+        users = [history.user for history in histories]
+        if len(users) == 1:
+            return self.model if users[0] is None else self.model.for_user(users[0])
+        return self.model.for_users(users) if self.keeps_prompts and any(users) else self.model
 
     def _weights(self) -> list[torch.Tensor]:
         """Return all weights that keys and values depend on."""

@@ -66,7 +66,7 @@ class Histories:
 def state(name="old", served="none"):
     llm = SimpleNamespace(served=served, settings=SimpleNamespace(quantization="none"))
     blend = SimpleNamespace(members=["ease"], weights={"ease": 1.0})
-    made = SimpleNamespace(name=name, llm=llm, tuned=SimpleNamespace(blend_without_llm=blend))
+    made = SimpleNamespace(name=name, llm=llm, blend=blend, tuned=SimpleNamespace(blend_without_llm=blend))
     made.with_blend = lambda blend: SimpleNamespace(name=f"{name} without", llm=llm)
     return made
 

@@ -30,7 +30,7 @@ FLOORS = [
     {"data", "languages.resolved"},
     {"languages.gaps", "prompting", "codes", "metrics", "blending.blend"},
     {"collaborative", "tasks"},
-    {"decoding", "llm.decoder"},
+    {"decoding", "llm.decoder", "llm.continuations"},
     {"llm"},
     {"blending", "query", "explain", "rules"},
     {"new_domain", "data.dataset"},

@@ -31,9 +31,7 @@ def read_continuations(
     last = (ends - 1).to(embeddings.device)
     parts = [(end - size, end) for size, end in zip(sizes, ends.tolist(), strict=True)]
     positions = torch.cat([torch.arange(past, past + size) for past, size in zip(pasts, sizes, strict=True)])
-    cos, sin = decoder.rotation(
-        positions[None].to(embeddings.device), int(positions.max()) + 1, embeddings.dtype
-    )
+    cos, sin = decoder.rotation(positions[None].to(embeddings.device), int(positions.max()) + 1, embeddings.dtype)
     masks = [_causal(size, past, embeddings) for size, past in zip(sizes, pasts, strict=True)]
     hidden = embeddings
     for number, layer in enumerate(decoder.layers):

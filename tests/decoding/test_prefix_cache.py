@@ -47,6 +47,45 @@ def test_requests_in_any_order_get_the_answers_of_single_ones(asked, room, flat)
         assert cached == tree.prefixes.nbytes <= room
 
 
+rounds = st.lists(
+    st.lists(
+        st.tuples(st.sampled_from(["ann", "bob", 3, None]), st.lists(st.integers(0, 5), min_size=1, max_size=12)),
+        min_size=2,
+        max_size=6,
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(rounds, st.integers(0, 40_000), st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_batches_of_users_get_the_answers_of_single_requests(batches, room, shared):
+    uncached, tree = wrap(shared_model()), wrap(shared_model(), cache_bytes=room)
+    if shared:
+        tree.cache_prefix(PREFIX)
+    for asked in batches:
+        users, prompts = zip(*[(user, [*PREFIX, *prompt]) for user, prompt in asked], strict=True)
+        logits = tree.for_users(users).prefill_many(prompts)
+        alone = torch.cat([uncached.prefill_many([prompt]) for prompt in prompts])
+        np.testing.assert_allclose(logits.numpy(), alone.numpy(), atol=1e-4)
+        cached = sum(entry.nbytes for entry in tree.prefixes.by_user.values())
+        assert cached == tree.prefixes.nbytes <= room
+        assert None not in tree.prefixes.by_user
+
+
+def test_batches_read_only_new_events(model, monkeypatch):
+    tree = wrap(model)
+    tree.cache_prefix(PREFIX)
+    monkeypatch.setattr("genre_gen.decoding.tree.CPU_TOKENS", 4)
+    read = counted(model)
+    tree.for_users(["ann", "bob", None]).prefill_many([[*PREFIX, 7, 8], [*PREFIX, 7, 5, 9], [*PREFIX, 7]])
+    tree.for_users(["ann", "bob", None]).prefill_many([[*PREFIX, 7, 8, 9], [*PREFIX, 7, 5, 9], [*PREFIX, 7]])
+    assert read == [2, 4, 2]  # at most 4 tokens together; then two users' last tokens, and nothing for bob
+    tree.for_users(["ann", "eve"]).prefill([[*PREFIX, 7, 8, 9], [*PREFIX, 5]])  # codes of several tokens: all is read
+    assert read[3:] == [3]
+
+
 def test_only_new_events_are_read(model):
     tree = wrap(model)
     tree.cache_prefix(PREFIX)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +13,14 @@ import pytest
 # The tests of the hub talk to a server of their own; the library reads this variable when it is imported.
 os.environ.pop("HF_HUB_OFFLINE", None)
 from fakes import byte_tokenizer, tiny_llama
+from unchanged import Unchanged
 
 from genre_gen import Catalog, Dataset, Domain, Interactions, Recommender
 from genre_gen.blending.blend import Blend
 from genre_gen.collaborative import RatingBlend
 
 ROOT = Path(__file__).parent.parent
+SHARED = Unchanged()
 
 
 @pytest.fixture(scope="session")
@@ -67,13 +70,20 @@ def sample(dataset: Dataset) -> tuple[Catalog, Interactions]:
 @pytest.fixture(scope="session")
 def tiny_recommender(tiny_domain: Domain, dataset: Dataset) -> Recommender:
     """Return a recommender trained on the sample; do not change it."""
-    return Recommender(tiny_domain).fit(dataset.leave_one_out())
+    return SHARED.trained("tiny_recommender", Recommender(tiny_domain).fit(dataset.leave_one_out()))
 
 
 @pytest.fixture(scope="session")
 def untouched(tiny_domain: Domain, dataset: Dataset) -> Recommender:
     """Return the same once more, for comparisons to the last bit; ask it nothing."""
-    return Recommender(tiny_domain).fit(dataset.leave_one_out())
+    return SHARED.trained("untouched", Recommender(tiny_domain).fit(dataset.leave_one_out()))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shared_weights_stay() -> Iterator[None]:
+    """Fail behind the last test of a file that changed weights of a recommender that other files use."""
+    yield
+    SHARED.check()
 
 
 @pytest.fixture(scope="session")

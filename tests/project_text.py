@@ -8,6 +8,7 @@ import re
 import textwrap
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,8 +33,13 @@ class Passage(NamedTuple):
         return f"{self.file}:{self.line}: {self.text}"
 
 
-def passages() -> Iterator[Passage]:
-    """Yield all texts of the documentation, the package, the evaluation and the examples."""
+@cache
+def passages() -> tuple[Passage, ...]:
+    """Return all texts of the documentation, the package, the evaluation and the examples, read once."""
+    return tuple(_passages())
+
+
+def _passages() -> Iterator[Passage]:
     for file in _files(_MARKDOWN):
         if file not in HISTORY:
             yield from in_markdown((ROOT / file).read_text("utf-8"), file)

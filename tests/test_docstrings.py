@@ -52,6 +52,7 @@ def report(tiny_recommender, dataset):
 def names(home, tiny_recommender, dataset, report):
     """Return what examples find: a tiny recommender, its data and its report, where ``movies`` is the sample."""
     recommender = Recommender.from_state(tiny_recommender.state)
+    recommender.state.generator.clear_caches()  # as in a new process: what users were asked before changes last digits
     book = PromptBook.load(dataset.domain)
     found = {"data": dataset, "split": dataset.leave_one_out(), "recommender": recommender, "report": report}
     found |= {"compare_runs": genre_gen.compare_runs}

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -52,9 +53,14 @@ def modules() -> dict[str, Path]:
     return {name.removesuffix(".__init__"): file for name, file in names.items() if name != "__init__"}
 
 
+@cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text())
+
+
 def imports(file: Path, names: set[str], typed: bool) -> set[str]:
     """Return the modules of the package that a file imports anywhere; ``typed``: for annotations too."""
-    tree = ast.parse(file.read_text())
+    tree = parsed(file)
     annotations = {
         id(inner)
         for node in ast.walk(tree)

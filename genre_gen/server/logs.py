@@ -160,7 +160,7 @@ class _Answer:
         if self.status:
             return
         problem = {
-            "type": "about:blank",
+            "type": "urn:genre-gen:failure",
             "title": "Internal Server Error",
             "status": 500,
             "detail": f"the server failed; its log has the reason under the request id {self._ident}",

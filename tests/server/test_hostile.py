@@ -58,15 +58,6 @@ def test_headers(site, status, headers, content):
     site.refused(status, "POST", "/v1/movies/recommend", content=content, headers=headers)
 
 
-def test_a_body_that_never_ends_is_cut(site):
-    def forever():
-        while True:
-            yield b" " * 100_000
-
-    answer = site.call("POST", "/v1/movies/recommend", content=forever(), headers={"Content-Type": "application/json"})
-    assert answer.status_code == 413
-
-
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [

@@ -102,6 +102,6 @@ def test_health_tells_what_is_wrong(fresh, monkeypatch):
     assert "music" in fresh.refused(503, "GET", "/health/ready")["detail"]
     assert "music" in fresh.refused(503, "POST", "/v1/music/recommend", {})["detail"]
     fresh.service.starting = None
-    monkeypatch.setattr(type(fresh.service.database.writer), "healthy", False)
+    monkeypatch.setattr(fresh.service.database.writer, "healthy", False)
     assert "store" in fresh.refused(503, "GET", "/health/ready")["detail"]
     assert fresh.ok("GET", "/health/live") == {"status": "live"}

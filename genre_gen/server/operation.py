@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from genre_gen.server.limits import check_content, read_body, timeout_of
 from genre_gen.server.service import DomainService, Service, unknown_domain
 
 JSON = "application/json"
+ID = re.compile(r"[^\x00-\x1f\x7f]{1,500}")
 BODIES: list[type[BaseModel]] = []
 """The models of all bodies, for the documentation."""
 
@@ -121,6 +123,7 @@ async def _admitted(request: Request, declared: Operation) -> Call:
                 raise BusyError(f"the server starts: {service.starting}; try again later", retry_after=2.0)
             raise unknown_domain(domain)
         check_role(caller, declared.role)
+        _check_path(request)
     call = Call(request, service, caller)
     if declared.query is not None:
         call.query = _query(request, declared.query)
@@ -137,6 +140,14 @@ async def _admitted(request: Request, declared: Operation) -> Call:
     call.seconds = timeout_of(request, usual, settings.max_timeout_ms)
     call.deadline = time.monotonic() + call.seconds
     return call
+
+
+def _check_path(request: Request) -> None:
+    """Raise ApiError 422 for an id in the path that none can be."""
+    for name, value in request.path_params.items():
+        if ID.fullmatch(value) is None:
+            told = f"{name}: an id in the path must have 1 to 500 characters, none of them a control character"
+            raise ApiError(422, "invalid", f"{told}; give another", errors=[{"field": name, "problem": told}])
 
 
 def _query(request: Request, model: type[BaseModel]) -> BaseModel:

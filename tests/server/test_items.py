@@ -113,7 +113,7 @@ def test_ids_may_hold_any_sign(fresh):
         assert fresh.ok("PUT", f"/v1/movies/items/{path}", {"title": f"T {item}"})["item"] == item
         assert fresh.ok("GET", f"/v1/movies/items/{path}")["item"] == item
         assert fresh.ok("GET", f"/v1/movies/items/{path}/similar")["item"] == item
-    fresh.refused(404, "GET", "/v1/movies/items/")
+    fresh.refused(422, "GET", "/v1/movies/items/")
     fresh.refused(422, "PUT", "/v1/movies/items/a%00b", {"title": "T"})
 
 

@@ -3,13 +3,13 @@
 import socket
 import threading
 import time
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 import schemathesis
 import uvicorn
-from hypothesis import HealthCheck, Phase, settings
-from schemathesis.checks import load_all_checks  # noqa: F401
+from hypothesis import HealthCheck, Phase, given, settings
 from served import serve
 
 from genre_gen.server.openapi import EXAMPLES
@@ -100,29 +100,30 @@ def address(documented):
     thread.join(10)
 
 
-@pytest.fixture
-def api(address, documented):
-    """Return the documentation as schemathesis reads it; streams do not end, and tests of push read them."""
-    return schemathesis.openapi.from_url(f"{address}/openapi.json").exclude(path_regex="/stream$")
-
-
-schema = schemathesis.pytest.from_fixture("api")
 FEW = settings(
     max_examples=4,
     deadline=None,
     derandomize=True,
+    database=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
 
 
-@schema.parametrize()
-@FEW
-def test_the_server_does_what_the_documentation_says(case, documented):
-    answer = case.call(headers={"Authorization": f"Bearer {documented.keys['admin']}"})
-    assert answer.status_code != 500
-    case.validate_response(answer, excluded_checks=_OTHERS)
+def test_the_server_does_what_the_documentation_says(address, documented):
+    """Made-up requests, valid and invalid: statuses, types and values of the answers are those of the documentation."""
+    documentation = schemathesis.openapi.from_url(f"{address}/openapi.json").exclude(path_regex="/stream$")
+    headers = {"Authorization": f"Bearer {documented.keys['admin']}"}
+    statuses: Counter[int] = Counter()
+    for found in documentation.get_all_operations():
 
+        @FEW
+        @given(case=found.ok().as_strategy())
+        def check(case):
+            answer = case.call(headers=headers)
+            statuses[answer.status_code] += 1
+            case.validate_response(answer)
 
-_OTHERS: list = []
-"""Checks that are not about the documentation."""
+        check()
+    assert not statuses[500]
+    assert sum(statuses.values()) > 80

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from genre_gen.data.catalog import Item
 from genre_gen.errors import UsageError, quoted
+from genre_gen.live.catalog import with_available, with_items
+from genre_gen.live.items import checked_item
 from genre_gen.live.view import View
 from genre_gen.server import answers
 from genre_gen.server.context import DomainContext, is_available, user_id
@@ -33,8 +35,6 @@ class Items:
 
     def restored(self, view: View) -> View:
         """Return a view of a trained state with the items that are stored."""
-        from genre_gen.live.catalog import with_available, with_items
-
         stored = self._table.all()
         self._versions = {each.item.id: each.version for each in stored}
         view = with_items(view, [each.item for each in stored])
@@ -116,15 +116,11 @@ class Items:
 
     def _item(self, item_id: str, title: str, fields: Mapping[str, Any], text: str) -> Item:
         """Return an item as the readers would read it; raises DataError."""
-        from genre_gen.live.items import checked_item
-
         item = Item(user_id(item_id), title, dict(fields), text)
         return checked_item(item, self._context.catalog, self._context.state.domain)
 
     def _apply(self, items: Sequence[Item], available: Mapping[str, bool]) -> None:
         """Make a view with the changes, store them, and serve it, in the thread of changes."""
-        from genre_gen.live.catalog import with_available, with_items
-
         context = self._context
         before = context.view
         after = with_available(with_items(before, items), available)

@@ -8,6 +8,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +58,7 @@ class Lists:
         self._recent: OrderedDict[str, KeptList] = OrderedDict()
         self._pending: dict[str, KeptList] = {}
         self._writing: asyncio.TimerHandle | None = None
-        self._last_write: asyncio.Future[Any] | None = None
+        self._last_write: Future[None] | None = None
         self.unlogged = 0
 
     async def recommend(self, body: RecommendBody, *, lane: Lane | None = None, deadline: float = math.inf) -> Served:
@@ -247,14 +248,14 @@ class Lists:
         except (BusyError, StoreError) as problem:
             self._forget(kept, problem)
             return
-        self._last_write = asyncio.wrap_future(writing)
-        self._last_write.add_done_callback(lambda done: self._forget(kept, done.exception()))
+        self._last_write = writing
+        writing.add_done_callback(lambda done: self._forget(kept, done.exception()))
 
     async def close(self) -> None:
         """Write what is not written yet."""
         self.flush()
         if self._last_write is not None:
-            await asyncio.wait([self._last_write])
+            await asyncio.wait([asyncio.wrap_future(self._last_write)])
 
     def _forget(self, kept: Sequence[KeptList], problem: BaseException | None) -> None:
         for each in kept:

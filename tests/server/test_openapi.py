@@ -4,12 +4,14 @@ import socket
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 import schemathesis
 import uvicorn
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from served import serve
@@ -131,7 +133,8 @@ def test_the_server_does_what_the_documentation_says(address, documented):
                 except BaseExceptionGroup as problems:
                     wrong.extend(problems.exceptions)
 
-            check()
+            with suppress(Unsatisfiable):  # without parameters and a body, nothing is invalid
+                check()
     assert not wrong, "\n".join(map(str, wrong[:10]))
     assert not statuses[500]
     assert sum(statuses.values()) > 80

@@ -56,7 +56,7 @@ def test_each_event_is_checked_alone(site):
     assert {each["item"] for each in history(site, "cleo")["history"]} == {"12", "15"}
 
 
-def test_a_request_that_is_no_list_of_events_is_refused(site):
+def test_a_request_without_a_list_of_events_is_refused(site):
     for body in ({}, {"events": []}, {"events": {}}, {"events": [{}] * 501}, {"events": [], "more": 1}, [], "text"):
         site.refused(422, "POST", EVENTS, body)
 

@@ -105,7 +105,7 @@ def address(documented):
 
 
 FEW = settings(
-    max_examples=4,
+    max_examples=2,
     deadline=None,
     derandomize=True,
     database=None,
@@ -137,4 +137,4 @@ def test_the_server_does_what_the_documentation_says(address, documented):
                 check()
     assert not wrong, "\n".join(map(str, wrong[:10]))
     assert not statuses[500]
-    assert sum(statuses.values()) > 80
+    assert sum(statuses.values()) > 60

@@ -7,6 +7,7 @@ A user whose prompt grew by one item costs one token, however long the prompt is
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the usual name
@@ -34,6 +35,7 @@ def read_continuations(
     cos, sin = decoder.rotation(positions[None].to(embeddings.device), int(positions.max()) + 1, embeddings.dtype)
     masks = [_causal(size, past, embeddings) for size, past in zip(sizes, pasts, strict=True)]
     hidden = embeddings
+    layer: Any  # modules of the decoder, whose types torch does not know
     for number, layer in enumerate(decoder.layers):
         normed, attention = layer.input_layernorm(hidden), layer.self_attn
         final = number == len(decoder.layers) - 1

@@ -155,7 +155,7 @@ class Writer:
             while (batch := self._take()) is not None:
                 self._write(batch)
         finally:
-            self._closing = True
+            self._closing, self.healthy = True, False
             self._disconnect()
             for entry in self._queue:  # only after an error of this class
                 entry.future.set_exception(StoreError("the store's writer has ended; start the server again"))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -46,9 +47,32 @@ class TfIdf:
 
     def __init__(self, documents: Iterable[Iterable[Hashable]]) -> None:
         """Count the terms of the documents."""
-        self.columns, counts = counted(documents)
+        self._set(*counted(documents))
+
+    def _set(self, columns: dict[Any, int], counts: sparse.csr_matrix) -> None:
+        self.columns, self._counts = columns, counts
         self.rarity = np.log((1 + counts.shape[0]) / (1 + np.bincount(counts.indices, minlength=counts.shape[1]))) + 1.0
-        self.vectors = self._weighed(counts)
+        self.vectors = self._weighed(counts.copy())
+
+    def changed(self, documents: Mapping[int, Iterable[Hashable]]) -> TfIdf:
+        """Return what the constructor gives for the documents with some others in their places, or behind the last.
+
+        Counting terms takes longest, and only those of the others are counted.
+        """
+        size = self._counts.shape[0]
+        new_columns, new = counted(documents[row] for row in sorted(documents))
+        kept = self._counts[np.setdiff1d(np.arange(size), list(documents))]
+        used = np.bincount(kept.indices, minlength=len(self.columns)) > 0
+        terms = sorted({*(term for term, column in self.columns.items() if used[column]), *new_columns})
+        columns = {term: column for column, term in enumerate(terms)}
+        parts = []
+        for part, own in ((kept, self.columns), (new, new_columns)):
+            moved = np.array([columns.get(term, -1) for term in own], np.int32)[part.indices]
+            parts.append(sparse.csr_matrix((part.data, moved, part.indptr), (part.shape[0], len(columns))))
+        places = np.argsort([*(row for row in range(size) if row not in documents), *sorted(documents)])
+        other = copy.copy(self)
+        other._set(columns, sparse.csr_matrix(sparse.vstack(parts))[places].sorted_indices())
+        return other
 
     def vectors_of(self, documents: Iterable[Iterable[Hashable]]) -> sparse.csr_matrix:
         """Return the unit vectors of other documents ``[documents, terms]``; terms that are not known are left out."""

@@ -11,6 +11,7 @@ as a whole; a request keeps the snapshot that it began with.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
@@ -68,7 +69,6 @@ class TreeModel:
         cache_bytes: int = CACHE_BYTES,
         prepacked: bool = True,
         quick_head: Callable[[], Callable[[Tensor], Tensor]] | None = None,
-        kept: PrefixCache | None = None,
     ) -> None:
         """Wrap a decoder in evaluation mode; its weights are not copied.
 
@@ -83,7 +83,6 @@ class TreeModel:
             cache_bytes: the largest amount of memory for users' cached prompts.
             prepacked: whether layers may be prepacked, see :mod:`genre_gen.decoding.onednn`.
             quick_head: returns an equivalent of ``head`` for the present weights; None if there is no faster one.
-            kept: prefixes that a model with the same weights has read, see :meth:`kept_prefixes`.
 
         Raises:
             ConfigError: the decoder has layers other than attention over all or the last tokens.
@@ -92,7 +91,6 @@ class TreeModel:
         self.weights = weights or (lambda: tensors_of(backbone))
         self._cache_bytes, self._prepacked, self._quick_head = cache_bytes, prepacked, quick_head
         self._snapshot: Snapshot | None = None
-        self._kept = kept
         self._lock = Lock()
         decoder_of(backbone)
 
@@ -119,16 +117,34 @@ class TreeModel:
     def clear_cache(self) -> None:
         """Drop all cached values; needed after a change of weights through ``.data``, and to free memory."""
         with self._lock:
-            self._snapshot = self._kept = None
+            self._snapshot = None
         forget_prepacked(self.backbone)
 
-    def kept_prefixes(self) -> PrefixCache | None:
-        """Return the prefixes that were read with the present weights, for another head over them; None without any."""
+    @torch.inference_mode()
+    def with_tokens(
+        self,
+        embed: Callable[[Tensor], Tensor],
+        head: Callable[[Tensor], Tensor],
+        weights: Callable[[], Iterable[Tensor]],
+        quick_head: Callable[[], Callable[[Tensor], Tensor]] | None = None,
+        *,
+        keep: bool = True,
+    ) -> TreeModel:
+        """Return the model over the same decoder with further code tokens; arguments are those of the constructor.
+
+        What was read of prompts stays, unless it does not hold any more (``keep``).
+        """
+        other = copy.copy(self)
+        other.embed, other.head, other.weights, other._quick_head = embed, head, weights, quick_head
+        other._lock, other._snapshot = Lock(), None
         with self._lock:
             snapshot = self._snapshot
-        if snapshot is None or not snapshot.weights.match(list(self.weights())):
-            return self._kept if snapshot is None else None
-        return snapshot.prefixes.without_logits()
+        if snapshot is not None and snapshot.weights.match(list(self.weights())):
+            prefixes = snapshot.prefixes.without_logits() if keep else PrefixCache(self._cache_bytes)
+            found = head if quick_head is None else quick_head()
+            versions = WeightVersions(list(weights()))
+            other._snapshot = Snapshot(versions, snapshot.decoder, embed, found, prefixes)
+        return other
 
     def for_user(self, user: Hashable) -> UserModel:
         """Return this model for one user's requests: the last prompt is cached, and only new tokens are read.
@@ -218,8 +234,7 @@ class TreeModel:
     def _take(self, weights: WeightVersions) -> Snapshot:
         decoder = decoder_of(prepack(self.backbone) if self._prepacked else self.backbone)
         head = self.head if self._quick_head is None else self._quick_head()
-        prefixes, self._kept = self._kept or PrefixCache(self._cache_bytes), None
-        return Snapshot(weights, decoder, self.embed, head, prefixes)
+        return Snapshot(weights, decoder, self.embed, head, PrefixCache(self._cache_bytes))
 
     def _mask(self, state: TreeState, rows: Tensor, columns: Tensor, paths: Tensor, new: int) -> Tensor:
         """Return what the last ``new`` slots of each row see, bool ``[rows, 1, new, slots]``.

@@ -49,7 +49,7 @@ def checked_item(item: Item, catalog: Catalog, domain: Domain) -> Item:
     attributes = _attributes(item, catalog, domain)
     title = item.title.strip()
     for name, field in domain.fields.items():
-        if field.in_title and name in attributes:
+        if field.in_title and name in attributes and not title.endswith(f"({attributes[name]})"):
             from genre_gen.data.readers.to_catalog import agree
 
             (title,), (attributes[name],) = agree([title], [attributes[name]])

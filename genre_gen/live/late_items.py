@@ -22,7 +22,7 @@ from genre_gen.data.catalog import Catalog, Item
 from genre_gen.decoding.base import CatalogTrie
 from genre_gen.decoding.live import LiveTrie
 from genre_gen.decoding.trie import Trie
-from genre_gen.llm.placement import average_vector, vectors_near
+from genre_gen.llm.placement import Placement
 from genre_gen.recommender.state import RecommenderState
 from genre_gen.tasks.base import SIMILAR_TEXTS
 
@@ -44,6 +44,7 @@ class LateItems:
         table: the vectors of the new tokens.
         codes: the codes of all items.
         trie: of these codes.
+        placement: places new tokens next to trained ones.
     """
 
     trained: RecommenderState
@@ -54,6 +55,7 @@ class LateItems:
     table: GrowingRows
     codes: Codes
     trie: CatalogTrie
+    placement: Placement
 
     @classmethod
     def none(cls, trained: RecommenderState) -> LateItems:
@@ -62,7 +64,8 @@ class LateItems:
         vectors = sparse.csr_matrix((0, trained.text_vectors.vectors.shape[1]), dtype=np.float32)
         nothing = sparse.csr_matrix((0, items), dtype=np.float32)
         table = GrowingRows.none(trained.llm.code_embedding.shape[1])
-        return cls(trained, vectors, nothing, nothing, no_codes(codes), table, codes, trained.generator.trie)
+        own, placement = no_codes(codes), Placement(trained.llm)
+        return cls(trained, vectors, nothing, nothing, own, table, codes, trained.generator.trie, placement)
 
     def __len__(self) -> int:
         """Return how many they are."""
@@ -106,17 +109,15 @@ class LateItems:
 
     def _placed(self, own: LateCodes, begin: int) -> NDArray[np.float32]:
         """Return the vectors of new tokens from one on, each computed for itself."""
-        llm = self.trained.llm
-        every, scale = np.arange(llm.codes.vocabulary), self.trained.domain.codes.cold_start_scale or 1.0
-        rows = np.empty((len(own.tokens) - begin, llm.code_embedding.shape[1]), np.float32)
-        average: NDArray[np.float32] | None = None
-        for row, token in zip(rows, own.tokens[begin:], strict=True):
-            if len(token.like):
-                weights = sparse.csr_matrix((token.weights, token.like, [0, len(token.like)]), (1, len(every)))
-                row[:] = vectors_near(llm, every, weights, scale)[0]
-            else:
-                average = average_vector(llm) if average is None else average
-                row[:] = average
+        llm, tokens = self.trained.llm, own.tokens[begin:]
+        rows = np.tile(self.placement.average, (len(tokens), 1))
+        known = [place for place, token in enumerate(tokens) if len(token.like)]
+        if known:
+            parts = [tokens[place] for place in known]
+            ends = np.cumsum([0, *(len(token.like) for token in parts)])
+            like, weights = (np.concatenate(part) for part in zip(*((t.like, t.weights) for t in parts), strict=True))
+            matrix = sparse.csr_matrix((weights, like, ends), (len(parts), llm.codes.vocabulary))
+            rows[known] = self.placement.vectors(matrix, self.trained.domain.codes.cold_start_scale or 1.0)
         return rows
 
     def _trie(self, codes: Codes, own: LateCodes) -> CatalogTrie:

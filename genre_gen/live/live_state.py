@@ -14,6 +14,7 @@ from genre_gen.collaborative.late_texts import LateTexts
 from genre_gen.collaborative.text_knn import TextKNN
 from genre_gen.data.catalog import Catalog, Item
 from genre_gen.live.late_items import LateItems, described
+from genre_gen.query.parser import QueryParser
 from genre_gen.recommender.state import RecommenderState, computed_once
 from genre_gen.tasks import TaskData
 
@@ -41,6 +42,13 @@ class LiveState(RecommenderState):
     def item_counts(self) -> NDArray[np.int64]:
         """Return the number of training interactions of each item: int64 ``[n_items]``."""
         return np.pad(self.late.trained.item_counts, (0, len(self.late)))
+
+    @computed_once
+    def query_parser(self) -> QueryParser:
+        """Return the parser of requests in free text; the words of trained items are counted once for all states."""
+        similarity = self.neighbours if self.neighbour_models else None
+        earlier = self.late.trained.query_parser
+        return QueryParser(self.catalog, self.domain.query, similarity, self.language, earlier)
 
     def _evidence(self) -> Evidence:
         """Return what is true of picks; what the training data tells is counted once for all states."""

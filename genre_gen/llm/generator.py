@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from genre_gen.data.history import History, allowed_items
 from genre_gen.decoding.base import CatalogTrie
 from genre_gen.decoding.decoders import decoder_of
-from genre_gen.decoding.prefix_cache import PrefixCache, tensors_of
+from genre_gen.decoding.prefix_cache import tensors_of
 from genre_gen.decoding.search import StepModel, score_items, search, search_many
 from genre_gen.decoding.tree import TreeModel
 from genre_gen.decoding.trie import Trie
@@ -56,13 +56,9 @@ class ItemGenerator:
         self.llm, self.book, self.data = llm.eval(), book, data
         self.encoder = Encoder(llm.tokenizer, llm.codes, llm.text_vocabulary)
         self.trie: CatalogTrie = Trie.build(llm.codes.codes, llm.codes.vocabulary)
-        self._start_models(None)
-
-    def _start_models(self, kept: PrefixCache | None) -> None:
-        """Make the models that read prompts, with prefixes that were read already."""
-        llm, backbone = self.llm, (self.llm.item_backbone, self.llm.embed_items)
+        backbone = llm.item_backbone, llm.embed_items
         self.model = TreeModel(
-            *backbone, llm.code_logits, llm.text_vocabulary, self._weights, quick_head=llm.quick_code_logits, kept=kept
+            *backbone, llm.code_logits, llm.text_vocabulary, self._weights, quick_head=llm.quick_code_logits
         )
         # The head is the identity, since each task with closed answers has a head of its own.
         self._state_model = TreeModel(*backbone, lambda states: states, llm.text_vocabulary, self._weights)
@@ -82,7 +78,12 @@ class ItemGenerator:
         other = copy.copy(self)
         other.llm, other.data, other.trie = llm, data, trie
         other.encoder = self.encoder.with_codes(llm.codes)
-        other._start_models(self.model.kept_prefixes() if keep else None)
+        heads = llm.code_logits, other._weights, llm.quick_code_logits
+        other.model = self.model.with_tokens(llm.embed_items, *heads, keep=keep)
+        other._state_model = self._state_model.with_tokens(
+            llm.embed_items, self._state_model.head, other._weights, keep=keep
+        )
+        other._lock = Lock()
         return other
 
     def encode(self, history: History) -> Encoded:

@@ -2,39 +2,59 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
 from genre_gen.llm.model import LLM
 
+BLOCK = 4096
+"""Rows whose lengths are computed at a time."""
 
-def vectors_near(llm: LLM, tokens: NDArray[np.int64], weights: sparse.csr_matrix, scale: float) -> NDArray[np.float32]:
-    """Return rows of the code embedding for new code tokens: the mean of the rows of tokens that they are like.
 
-    Args:
-        llm: the language model.
-        tokens: int64 ``[n]``, code tokens.
-        weights: how much each new one is like each of ``tokens``, sparse ``[new ones, n]``, at least one in each row.
-        scale: the length of a vector, in lengths of those that it is the mean of.
+class Placement:
+    """Makes vectors for new code tokens of those that a model has been trained on.
+
+    The vector of one depends on no other new one, also not in its last bits.
     """
-    near, columns = np.unique(weights.indices, return_inverse=True)
-    shares = sparse.csr_matrix((weights.data, columns, weights.indptr), (weights.shape[0], len(near)))
-    shares = sparse.diags(1 / shares.sum(1).A1) @ shares
-    # The mean of factored embeddings is the mean of their rows, projected.
-    vectors = llm.code_embedding.detach()[torch.from_numpy(tokens[near])].float().cpu().numpy()
-    mean, lengths = shares @ vectors, shares @ _lengths(llm, vectors)
-    return np.asarray(mean * (scale * lengths / _lengths(llm, mean).clip(min=1e-12))[:, None])
 
+    def __init__(self, llm: LLM) -> None:
+        """Read the code embedding of a model, whose trained part must not change."""
+        self._table: NDArray[np.float32] = llm.code_embedding.detach().float().cpu().numpy()
+        projection = llm.code_projection
+        self._projection = None if projection is None else projection.detach().float().cpu().numpy()
 
-def average_vector(llm: LLM) -> NDArray[np.float32]:
-    """Return the mean of all rows of the code embedding: its logit is the mean of all logits."""
-    return llm.code_embedding.detach().float().mean(dim=0).cpu().numpy()
+    def vectors(self, weights: sparse.csr_matrix, scale: float) -> NDArray[np.float32]:
+        """Return rows of the code embedding for new tokens: the weighted mean of the rows of tokens that they are like.
 
+        Args:
+            weights: how much each new one is like each token, float ``[new ones, code vocabulary]``, sparse, at least
+                one in each row.
+            scale: the length of a vector, in lengths of those that it is the mean of.
+        """
+        near, columns = np.unique(weights.indices, return_inverse=True)
+        per_row = np.repeat(1 / np.add.reduceat(weights.data, weights.indptr[:-1]), np.diff(weights.indptr))
+        cells = weights.data * per_row, columns, weights.indptr
+        shares = sparse.csr_matrix(cells, (weights.shape[0], len(near)))
+        # The mean of factored embeddings is the mean of their rows, projected.
+        mean = shares @ self._table[near]
+        lengths = np.concatenate([self._lengths_of(mean[[row]]) for row in range(len(mean))])
+        return np.asarray(
+            mean * (scale * (shares @ self._lengths[near]) / lengths.clip(min=1e-12))[:, None], np.float32
+        )
 
-def _lengths(llm: LLM, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the lengths of the embeddings of rows ``[n, columns]`` of the code embedding's table."""
-    if llm.code_projection is not None:
-        rows = rows @ llm.code_projection.detach().float().cpu().numpy()
-    return np.linalg.norm(rows, axis=1)
+    @cached_property
+    def average(self) -> NDArray[np.float32]:
+        """Return the mean of all rows: its logit is the mean of all logits."""
+        return self._table.mean(axis=0, dtype=np.float64).astype(np.float32)
+
+    @cached_property
+    def _lengths(self) -> NDArray[np.float32]:
+        blocks = range(0, len(self._table), BLOCK)
+        return np.concatenate([self._lengths_of(self._table[begin : begin + BLOCK]) for begin in blocks])
+
+    def _lengths_of(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the lengths of the embeddings of rows ``[n, columns]`` of the table."""
+        return np.linalg.norm(rows if self._projection is None else rows @ self._projection, axis=1)

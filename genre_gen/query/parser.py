@@ -43,12 +43,15 @@ class QueryParser:
         settings: QuerySettings | None = None,
         similarity: Similarity | None = None,
         language: DomainLanguage | None = None,
+        earlier: QueryParser | None = None,
     ) -> None:
         """Collect the words of the catalog and of ``[query]``; ``similarity`` tells more of it than texts can.
 
-        Without a domain's ``language``, the words are those of ``settings`` and of English.
+        Without a domain's ``language``, the words are those of ``settings`` and of English. ``earlier`` is the parser
+        of a catalog of which most items are in this one, in the same rows.
         """
-        self.vocabulary = QueryVocabulary(catalog, settings or QuerySettings(), language)
+        known = None if earlier is None else earlier.vocabulary
+        self.vocabulary = QueryVocabulary(catalog, settings or QuerySettings(), language, known)
         self.matcher = TermMatcher(self.vocabulary, similarity)
 
     def parse(self, query: str) -> ParsedQuery:

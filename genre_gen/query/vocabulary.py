@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import chain
+from itertools import chain, zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from scipy import sparse
 
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.filter_expression import MAX_COMPARED
-from genre_gen.data.tf_idf import tf_idf
+from genre_gen.data.tf_idf import TfIdf
 from genre_gen.languages.language import Language
 from genre_gen.languages.resolved import DomainLanguage
 from genre_gen.languages.scripts import is_unspaced
@@ -50,9 +50,18 @@ class QueryVocabulary:
         longest: words of the longest known phrase.
     """
 
-    def __init__(self, catalog: Catalog, settings: QuerySettings, language: DomainLanguage | None = None) -> None:
-        """Collect the words: those of ``[query]`` and English, or those of a domain's language."""
-        self.catalog, self.language = catalog, language
+    def __init__(
+        self,
+        catalog: Catalog,
+        settings: QuerySettings,
+        language: DomainLanguage | None = None,
+        earlier: QueryVocabulary | None = None,
+    ) -> None:
+        """Collect the words: those of ``[query]`` and English, or those of a domain's language.
+
+        ``earlier`` is the vocabulary of a catalog of which most items are in this one, in the same rows.
+        """
+        self.catalog, self.language, self._earlier = catalog, language, earlier
         tables = Language.load() if language is None else language.tables
         self.grammar = settings.grammar(tables.query) if language is None else language.grammar
         self._declared_words = settings.words if language is None else language.query
@@ -144,7 +153,15 @@ class QueryVocabulary:
     @cached_property
     def texts(self) -> tuple[dict[str, int], sparse.csr_matrix]:
         """Return the words with their columns, and the items' TF-IDF vectors."""
-        return tf_idf(index_terms(_text(self.catalog, row)) for row in range(len(self.catalog)))
+        return self._terms_of_texts.columns, self._terms_of_texts.vectors
+
+    @cached_property
+    def _terms_of_texts(self) -> TfIdf:
+        if self._earlier is None:
+            return TfIdf(index_terms(_text(self.catalog, row)) for row in range(len(self.catalog)))
+        pairs = enumerate(zip_longest(self._earlier.catalog, self.catalog))
+        changed = [row for row, (before, after) in pairs if before is not after]
+        return self._earlier._terms_of_texts.changed({row: index_terms(_text(self.catalog, row)) for row in changed})
 
     @cached_property
     def _written(self) -> dict[str, str]:

@@ -69,7 +69,7 @@ class Items:
 
         def change() -> dict[str, Any]:
             row = self._row(item_id)
-            item = self._context.catalog[row]
+            item = self._context.catalog.given(row)  # the title that it came with, which clashes are settled by
             available = is_available(self._context.view, row) if patch.available is None else patch.available
             if (patch.title, patch.fields, patch.text) != (None, None, None):
                 item = self._item(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 
 from genre_gen.blending.tuned import Steps
 from genre_gen.blending.weights import fit_blend
@@ -35,7 +36,7 @@ from genre_gen.llm.fingerprint import weights_fingerprint
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.llm.load import load_base
 from genre_gen.llm.model import LLM
-from genre_gen.llm.placement import vectors_near
+from genre_gen.llm.placement import Placement
 from genre_gen.llm.task_mixture import TaskMixture
 from genre_gen.llm.text_encoders import blocks, rotation, text_vectors
 from genre_gen.metrics import case_ranks, ndcg_at
@@ -317,8 +318,9 @@ def place_cold_items(llm: LLM, data: TaskData) -> None:
     similar = data.similar_texts(rows)
     described = np.diff(similar.indptr) > 0
     rows, similar = rows[described], similar[described]
-    similar.data **= 2
-    placed = torch.from_numpy(vectors_near(llm, tokens, similar, settings.cold_start_scale)).to(llm.code_embedding)
+    cells = similar.data**2, tokens[similar.indices], similar.indptr
+    weights = sparse.csr_matrix(cells, (len(rows), llm.codes.vocabulary))
+    placed = torch.from_numpy(Placement(llm).vectors(weights, settings.cold_start_scale)).to(llm.code_embedding)
     with torch.no_grad():
         llm.code_embedding[torch.from_numpy(tokens[rows])] = placed
     log.info("%d cold items were placed near items with similar texts", len(rows))

@@ -20,6 +20,7 @@ from genre_gen.collaborative.text_knn import TextKNN
 from genre_gen.errors import ConfigError, DataError, UnknownItemError, UsageError
 from genre_gen.explain.check import Checker
 from genre_gen.live.catalog import rebuild, with_available, with_items
+from genre_gen.live.items import checked_item
 from genre_gen.live.view import View
 from genre_gen.llm.model import LLM
 from genre_gen.recommender import explaining, predicting
@@ -154,6 +155,7 @@ def test_a_new_item_is_recommended_at_once_to_those_who_have_what_is_like_it(vie
 def test_an_item_that_nothing_resembles_gets_the_mean_of_all_codes(view):
     larger = with_items(view, [NEW[2]])
     llm, trained = larger.state.llm, view.state.llm
+    assert llm.late_codes is not None
     np.testing.assert_allclose(llm.late_codes[0], trained.code_embedding.detach().mean(0), atol=1e-6)
     scores = larger.state.generator.score(histories_of(view))
     assert np.isfinite(scores).all()
@@ -209,6 +211,14 @@ def test_what_can_be_cleaned_is_cleaned_as_the_readers_do(view):
     row = len(larger.state.catalog) - 3
     encoded = larger.state.generator.encode(History(np.array([row])))  # the title's control tokens are plain text
     assert list(encoded.ids).count(2) == list(larger.state.generator.encode(History(np.array([3]))).ids).count(2)
+
+
+def test_what_was_cleaned_stays_as_it_is(view):
+    catalog, domain = view.state.catalog, view.state.domain
+    for title in ("Up", "Up (2009)", "Up (2009) (V)", "x" * 600):
+        once = checked_item(Item("x", title, {"year": 2010, "genre": ["a"]}), catalog, domain)
+        assert once.title.endswith("(2010)")
+        assert checked_item(once, catalog, domain) == once
 
 
 def test_something_else_than_items_is_refused(view):

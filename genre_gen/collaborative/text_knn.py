@@ -6,7 +6,7 @@ It is content-based, not collaborative: the baseline for recommenders that read 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -89,8 +89,8 @@ class TextVectors:
 
     Example:
         >>> texts = TextVectors(["red car", "red boat"])
-        >>> texts.similar(texts.of(["a boat"])).toarray().round(2).tolist()
-        [[0.0, 0.81]]
+        >>> [part.toarray().round(2).tolist() for part in texts.similar(texts.of(["a boat"]))]
+        [[[0.0, 0.81]]]
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
@@ -106,9 +106,10 @@ class TextVectors:
         """Return the vectors of other texts: float32 ``[len(texts), n_words]``, sparse."""
         return self._terms.vectors_of(WORD.findall(text.lower()) for text in texts).astype(np.float32)
 
-    def similar(self, vectors: sparse.csr_matrix) -> sparse.csr_matrix:
-        """Return the cosines of vectors with all texts of the catalog: float32 ``[len(vectors), n_items]``, sparse."""
-        return sparse.csr_matrix(vectors @ self._by_word)
+    def similar(self, vectors: sparse.csr_matrix) -> Iterator[sparse.csr_matrix]:
+        """Yield the cosines of vectors, some after others, with all texts: float32 ``[some, n_items]``, sparse."""
+        for part in parts(vectors, self._by_word):
+            yield sparse.csr_matrix(vectors[part] @ self._by_word)
 
 
 def similar_texts(texts: Sequence[str], n: int, rows: NDArray[np.int64], among: NDArray[np.int64]) -> sparse.csr_matrix:

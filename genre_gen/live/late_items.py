@@ -7,6 +7,7 @@ late items before it. So items that are added one by one give the same as all of
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -71,36 +72,47 @@ class LateItems:
         """Return how many they are."""
         return int(self.near.shape[0])
 
-    def extended(self, catalog: Catalog) -> LateItems:
-        """Return those of a larger catalog, whose items up to here are the same.
+    def extended(self, catalog: Catalog, changed: Collection[int] = ()) -> LateItems:
+        """Return those of a larger catalog, whose items up to here are the same apart from those in ``changed`` rows.
 
         Raises:
             ConfigError: codes of a scheme that has none for further items.
         """
         begin = len(self.trained.catalog)
         items = [described(catalog, row) for row in range(begin, len(catalog))]
-        if len(items) == len(self):
+        fresh = sorted({*(row - begin for row in changed), *range(len(self), len(items))})
+        if not fresh:
             return self
-        texts, new = self.trained.text_vectors, items[len(self) :]
-        vectors = texts.of([item.describe() for item in new])
-        cosines = texts.similar(vectors)
-        met = strongest(cosines, SIMILAR_TEXTS, cosines.data * (self.trained.item_counts > 0)[cosines.indices])
-        met.data **= 2
-        if self.trained.domain.codes.text == 0:  # then codes have nothing of texts
-            met = sparse.csr_matrix(met.shape, dtype=np.float32)
-        placed = _stacked(self.placed, met)
-        own = late_codes(self.trained.llm.codes, items, placed, self.own)
+        vectors = self.trained.text_vectors.of([items[place].describe() for place in fresh])
+        near, met = self._nearest(vectors)
+        placed = _replaced(self.placed, met, fresh)
+        before = no_codes(self.trained.llm.codes) if changed else self.own
+        own = late_codes(self.trained.llm.codes, items, placed, before)
         codes = _joined(self.trained.llm.codes, own)
+        table = GrowingRows.none(self.trained.llm.code_embedding.shape[1]) if changed else self.table
         return replace(
             self,
-            vectors=_stacked(self.vectors, vectors),
-            near=_stacked(self.near, strongest(cosines, self._neighbours)),
+            vectors=_replaced(self.vectors, vectors, fresh),
+            near=_replaced(self.near, near, fresh),
             placed=placed,
             own=own,
-            table=self.table.pushed(self._placed(own, len(self.own.tokens))),
+            table=table.pushed(self._placed(own, len(before.tokens))),
             codes=codes,
             trie=self._trie(codes, own),
         )
+
+    def _nearest(self, vectors: sparse.csr_matrix) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+        """Return the trained items with the most similar texts, and those with interactions, by squared similarity."""
+        near, met = ([sparse.csr_matrix((0, len(self.trained.catalog)), dtype=np.float32)] for _ in range(2))
+        has_users = self.trained.item_counts > 0
+        for cosines in self.trained.text_vectors.similar(vectors):
+            near.append(strongest(cosines, self._neighbours))
+            met.append(strongest(cosines, SIMILAR_TEXTS, cosines.data * has_users[cosines.indices]))
+            met[-1].data **= 2
+        with_users = sparse.csr_matrix(sparse.vstack(met))
+        if self.trained.domain.codes.text == 0:  # then codes have nothing of texts
+            with_users = sparse.csr_matrix(with_users.shape, dtype=np.float32)
+        return sparse.csr_matrix(sparse.vstack(near)), with_users
 
     @property
     def _neighbours(self) -> int:
@@ -177,8 +189,14 @@ def described(catalog: Catalog, row: int) -> Item:
     return item if item.title.strip() else catalog[row]
 
 
-def _stacked(above: sparse.csr_matrix, below: sparse.csr_matrix) -> sparse.csr_matrix:
-    return sparse.csr_matrix(sparse.vstack([above, below]))
+def _replaced(matrix: sparse.csr_matrix, rows: sparse.csr_matrix, places: Sequence[int]) -> sparse.csr_matrix:
+    """Return a matrix with some rows in their places, of which those behind the last row are new."""
+    whole = sparse.csr_matrix(sparse.vstack([matrix, rows]))
+    if places[0] >= matrix.shape[0]:
+        return whole
+    order = np.arange(max(matrix.shape[0], places[-1] + 1))
+    order[places] = matrix.shape[0] + np.arange(len(places))
+    return whole[order]
 
 
 def _joined(trained: Codes, own: LateCodes) -> Codes:

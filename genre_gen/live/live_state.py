@@ -72,12 +72,12 @@ def grown(state: RecommenderState, items: Sequence[Item]) -> RecommenderState:
     if not changed and len(catalog) == len(before):
         return state
     late = state.late if isinstance(state, LiveState) else LateItems.none(state)
-    moved = any(
-        described(catalog, row).describe() != described(before, row).describe()
+    moved = [
+        row
         for row in changed
-        if row >= len(late.trained.catalog)
-    )
-    return _with(state, catalog, (LateItems.none(late.trained) if moved else late).extended(catalog), moved)
+        if row >= len(late.trained.catalog) and described(catalog, row).describe() != described(before, row).describe()
+    ]
+    return _with(state, catalog, late.extended(catalog, moved), bool(moved))
 
 
 def _with(state: RecommenderState, catalog: Catalog, late: LateItems, moved: bool) -> LiveState:

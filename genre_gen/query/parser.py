@@ -51,7 +51,7 @@ class QueryParser:
         of a catalog of which most items are in this one, in the same rows.
         """
         known = None if earlier is None else earlier.vocabulary
-        self.vocabulary = QueryVocabulary(catalog, settings or QuerySettings(), language, known)
+        self.vocabulary: QueryVocabulary = QueryVocabulary(catalog, settings or QuerySettings(), language, known)
         self.matcher = TermMatcher(self.vocabulary, similarity)
 
     def parse(self, query: str) -> ParsedQuery:

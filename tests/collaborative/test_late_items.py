@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from genre_gen import History, Interactions, Item
 from genre_gen.collaborative import SVD, CollaborativeModel
@@ -67,9 +68,17 @@ TEXTS = ["red car fast", "red boat", "blue boat slow", "green tree", "old red ca
 LATE = ["fast red car", "blue tree house", "a boat that is red", "unheard of", "house tree"]
 
 
+def _nearest(texts, vectors, n):
+    return sparse.csr_matrix(sparse.vstack([strongest(part, n) for part in texts.similar(vectors)] or [_none(texts)]))
+
+
+def _none(texts):
+    return sparse.csr_matrix((0, texts.vectors.shape[0]), dtype=np.float32)
+
+
 def late_texts(trained: TextKNN, texts: TextVectors, late: Sequence[str]) -> LateTexts:
     vectors = texts.of(late)
-    return LateTexts(trained, texts, vectors, strongest(texts.similar(vectors), trained.neighbours))
+    return LateTexts(trained, texts, vectors, _nearest(texts, vectors, trained.neighbours))
 
 
 @pytest.mark.parametrize("neighbours", [2, 100])

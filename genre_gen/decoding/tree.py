@@ -132,7 +132,7 @@ class TreeModel:
     ) -> TreeModel:
         """Return the model over the same decoder with further code tokens; arguments are those of the constructor.
 
-        What was read of prompts stays, unless it does not hold any more (``keep``).
+        What was read of prompts stays; without ``keep`` it is read again.
         """
         other = copy.copy(self)
         other.embed, other.head, other.weights, other._quick_head = embed, head, weights, quick_head

@@ -33,12 +33,22 @@ from eval.bench.script import script
 from eval.live.api import Api, listed
 from eval.live.audience import Audience, list_calls, strangers
 from eval.live.client import Outcome, Plan, fire, quantiles
-from eval.live.server import Server
+from eval.live.library import Library
+from eval.live.replay import as_of, by_user, logged_rows
+from eval.live.server import STORE, Server
 from eval.live.trial import Row, Trial, measure, new_trial, new_trial_parser, number
+from genre_gen.data.history import History
 from genre_gen.errors import GenreGenError
 
 LAST, RATE, CONNECTIONS = 27, 50.0, 8
 BACK = 0.3  # seconds for which an item is withdrawn in the race
+TIMES = {
+    "swap": "swaps",
+    "load": "loading the next model",
+    "near": "lists in the two seconds after a swap",
+    "loading": "lists while the next model is loaded",
+    "other": "lists at other times",
+}
 WINDOW = 2.0  # seconds after a swap in which latencies may be twice as high
 
 
@@ -58,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         lists, count = options.lists or trial.size(100_000, 200), options.swaps or trial.size(100, 2)
         figures = measure("live_changes", options, trial, parts, markdown)
         print(markdown(figures))
-        raise SystemExit(int(any(row.get("broken", 0) for row in figures.values())))
+        raise SystemExit(int(any(row.get("broken", 0) + row.get("different", 0) for row in figures.values())))
 
 
 @contextmanager
@@ -225,40 +235,78 @@ def _withdraw(api: Api, found: Race) -> None:
 
 def swaps(trial: Trial, count: int) -> Row:
     """Exchange the model under load, once in three seconds."""
-    pause = 3.0 if not trial.quick else 0.5
+    pause = 0.5 if trial.quick else 3.0
     command = [sys.executable, "-m", "eval.live.swapping", "--run", str(trial.run), "--domain", trial.domain]
-    moments, seconds = [], []
-    with trial.server(command=command) as server:
+    told: list[tuple[float, Row]] = []
+    with trial.server(command=[*command, "--store", STORE]) as server:
         audience = _audience(trial, server)
-        with under_load(trial, server, audience, count * pause + 2 * pause, trial.size(100, 10)) as load:
-            with server.api.caller(60) as caller:
-                for _ in range(count):
-                    time.sleep(pause)
-                    begin = time.monotonic()
-                    reply = caller.call("POST", "/swap")
-                    if not reply.ok:
-                        raise GenreGenError(f"the swap was refused: {reply.status} {reply.body[:300]!r}")
-                    moments.append(begin)
-                    seconds.append(reply.json["seconds"])
-            outcome = load.result()
-    generations = Counter(
-        json.loads(outcome.bodies[place])["generation"]
-        for place in np.flatnonzero(outcome.of("list") & outcome.fulfilled()).tolist()
-    )
+        calls, users = list_calls(
+            server.api, audience, trial.size(100, 10), (count + 2) * pause + 2, seed=trial.seed + 99
+        )
+        plan = Plan(server.port, calls, keep=frozenset({"list"}), server=server.pid)
+        with ThreadPoolExecutor(1) as pool, server.api.caller(60) as caller:
+            sending = pool.submit(fire, plan)
+            while len(told) < count and not sending.done():
+                time.sleep(pause)
+                begin = time.monotonic()
+                reply = caller.call("POST", "/swap")
+                if not reply.ok:
+                    raise GenreGenError(f"the swap was refused: {reply.status} {reply.body[:300]!r}")
+                told.append((begin + reply.json["load_seconds"], reply.json))
+            outcome = sending.result()
+        log = list(logged_rows(server.store))
+    return {"swaps": len(told), **_after_swaps(outcome, told), **_generations(trial, outcome, users, log)}
+
+
+def _after_swaps(outcome: Outcome, told: Sequence[tuple[float, Row]]) -> Row:
+    """Return failures, and latencies near the exchanges, while models were loaded, and at other times."""
     lists = outcome.of("list")
+    taken = 1e3 * np.where(outcome.fulfilled(), outcome.done - outcome.intended, np.inf)
+    near, loading = np.zeros(len(lists), bool), np.zeros(len(lists), bool)
+    for moment, row in told:
+        near |= (outcome.intended >= moment - 0.1) & (outcome.intended < moment + WINDOW)
+        loading |= (outcome.intended >= moment - row["load_seconds"]) & (outcome.intended < moment)
     failed = int((lists & ~outcome.fulfilled()).sum())
-    near = np.zeros(len(lists), bool)
-    for moment in moments:
-        near |= (outcome.intended >= moment) & (outcome.intended < moment + WINDOW)
-    taken = np.where(outcome.fulfilled(), outcome.done - outcome.intended, np.inf)
     return {
-        "swaps": count,
         "lists": int(lists.sum()),
-        "generations": dict(generations),
+        "failed": failed,
         "broken": failed,
-        "swap_ms": quantiles(1e3 * np.array(seconds)),
-        "near_ms": quantiles(1e3 * taken[lists & near]),
-        "other_ms": quantiles(1e3 * taken[lists & ~near]),
+        "swap_ms": quantiles(1e3 * np.array([row["seconds"] for _, row in told])),
+        "load_ms": quantiles(1e3 * np.array([row["load_seconds"] for _, row in told])),
+        "near_ms": quantiles(taken[lists & near]),
+        "loading_ms": quantiles(taken[lists & loading & ~near]),
+        "other_ms": quantiles(taken[lists & ~near & ~loading]),
+    }
+
+
+def _generations(trial: Trial, outcome: Outcome, users: Sequence[str], log: list[Any], most: int = 1000) -> Row:
+    """Compare lists with those of the model that they name."""
+    from eval.live.swapping import models
+
+    libraries = {f"g-{each.state.fingerprint()[:8]}": Library(each) for each in models(trial.run)}
+    places = np.flatnonzero(outcome.of("list") & outcome.fulfilled())
+    chosen = places[np.linspace(0, len(places) - 1, min(most, len(places))).astype(int)].tolist()
+    named: Counter[str] = Counter()
+    different, unknown, examples = 0, 0, list[str]()
+    by_generation: dict[str, list[tuple[str, History, list[str], list[float]]]] = {name: [] for name in libraries}
+    logs = by_user(trial.library, log)
+    for place in chosen:
+        answer = json.loads(outcome.bodies[place])
+        named[answer["generation"]] += 1
+        if answer["generation"] not in libraries:
+            unknown += 1
+            continue
+        history = as_of(trial.library, logs, users[place], answer["history_seq"])
+        by_generation[answer["generation"]].append((users[place], history, *listed(outcome.bodies[place])))
+    for name, lists in by_generation.items():
+        found = libraries[name].compared_in_batches(lists)
+        different, examples = different + found.different, [*examples, *(found.examples or [])][:5]
+    return {
+        "generations": dict(named),
+        "compared": len(chosen),
+        "different": different,
+        "unknown_generation": unknown,
+        "examples": examples,
     }
 
 
@@ -282,11 +330,9 @@ def markdown(figures: Mapping[str, Row]) -> str:
     if row := figures.get("race"):
         rows.append(["lists of the race", row["lists"], row["broken"], "", "", ""])
     if row := figures.get("swap"):
-        for name in ("near", "other"):
+        for name, words in TIMES.items():
             ms = [number(row[f"{name}_ms"][level]) for level in ("p50", "p99", "max")]
-            rows.append(
-                [f"lists, {name} a swap" if name == "near" else "lists, else", row["lists"], row["broken"], *ms]
-            )
+            rows.append([words, row["lists"] if "lists" in words else row["swaps"], row["broken"], *ms])
     return table(("what", "count", "broken promises", "p50 ms", "p99 ms", "greatest ms"), rows)
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from eval.live.streams import Message, Stream, open_streams
+from eval.live.streams import Message, Stream, first_messages, open_streams
 from genre_gen.errors import UsageError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -176,7 +176,7 @@ def fire(plan: Plan) -> Outcome:
         TimeoutError: the process did not end.
     """
     plan.check()
-    limit = (plan.calls[-1].at if plan.calls else 0.0) + plan.timeout + plan.settle + 60.0 + len(plan.streams) / 20
+    limit = (plan.calls[-1].at if plan.calls else 0.0) + plan.timeout + plan.settle + 60.0 + len(plan.streams) / 10
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(send, plan).result(limit)
 
@@ -267,6 +267,7 @@ class _Sender:
         self.loop = asyncio.get_running_loop()
         self.finished = asyncio.Event()
         streams = await open_streams(self.plan.host, self.plan.port, list(self.plan.streams))
+        await first_messages(streams, self.plan.timeout + len(streams) / 50)
         before = self._processor()
         self.begin = self.loop.time() + _SWEEP
         self.intended += self.begin

@@ -116,7 +116,7 @@ def deaf_stream(api: Api, user: str) -> socket.socket:
 
 
 def vanished(trial: Trial) -> Row:
-    """Let clients leave in the middle; count what is left of them."""
+    """Let clients leave in the middle; count what remains of them."""
     count = trial.size(10_000, 100)
     with trial.server() as server:
         audience = strangers(trial.library, LAST, trial.size(200, 20))
@@ -169,7 +169,7 @@ def _left(server: Server) -> dict[str, float]:
 
 
 def _settled(server: Server, before: dict[str, float], within: float = 30.0) -> dict[str, float]:
-    """Return what is left as soon as it is no more than before, or after some time."""
+    """Return what remains as soon as it is no more than before, or after some time."""
     limit = time.monotonic() + within
     while (after := _left(server))["files"] > before["files"] or after["streams"]:
         if time.monotonic() > limit:

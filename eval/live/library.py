@@ -119,16 +119,21 @@ def merged(trained: History | None, events: Iterable[Logged], rated: bool) -> Hi
 class Library:
     """A trained recommender, asked without a server."""
 
-    def __init__(self, run: Path) -> None:
-        """Load it in single precision."""
-        from genre_gen.recommender.recommender import Recommender
-
-        self.recommender: Recommender = Recommender.from_pretrained(run)
-        self.state = self.recommender.state
+    def __init__(self, recommender: Recommender) -> None:
+        """Take it."""
+        self.recommender = recommender
+        self.state = recommender.state
         self.users = list(self.state.histories.users)
         self.ids = [item.id for item in self.state.catalog]
         self.rows = {item: row for row, item in enumerate(self.ids)}
         self._known = set(self.users)
+
+    @classmethod
+    def load(cls, run: Path) -> Library:
+        """Load it from its folder."""
+        from genre_gen.recommender.recommender import Recommender
+
+        return cls(Recommender.from_pretrained(run))
 
     def trained(self, user: str) -> History | None:
         """Return the user's interactions in the training data."""
@@ -178,7 +183,7 @@ def users_a_second(run: Path, last: int | None = None, rounds: int = 2, threads:
     from genre_gen.recommender.requests import Request
 
     torch.set_num_threads(threads)
-    state = Library(run).state
+    state = Library.load(run).state
     histories = state.histories.histories()
     requests = [
         Request(History(h.rows, h.ratings, h.times) if last is None else History(*_newest(h, last)), n)

@@ -21,7 +21,10 @@ from eval.live.api import Api, Caller
 from genre_gen.errors import GenreGenError
 
 READY = "/health/ready"
-_KEY = re.compile(r"\bgk_\w+")
+STORE = "{store}"
+UNLIMITED = ("--set", "rate=1000000", "--set", "burst=1000000")
+"""Options without which the key of the load generator would be held to a rate."""
+_KEY = re.compile(r"\bgk_[\w-]+")
 _SAMPLE_LINE = re.compile(r"^(\w+(?:\{[^}]*\})?) (\S+)", re.M)
 
 
@@ -51,7 +54,8 @@ class Server:
             folder: of the store and the log; what is there is used.
             domain: served.
             options: of ``genre-gen serve``.
-            command: started instead of ``genre-gen serve``, with ``--port`` and the port behind it.
+            command: started instead of ``genre-gen serve``, with ``--port`` and the port behind it; ``STORE`` in it is
+                replaced by the address of the store.
             environment: variables in addition to those of this process.
             within: seconds after which a server that is not ready is given up.
         """
@@ -69,20 +73,17 @@ class Server:
         return self.folder / "store.db"
 
     @property
+    def url(self) -> str:
+        """Return the address of the store."""
+        return f"sqlite:///{self.store}"
+
+    @property
     def command(self) -> list[str]:
         """Return the command line."""
         if self._command is not None:
-            return [*self._command, "--port", str(self.port)]
-        serve = [
-            sys.executable,
-            "-m",
-            "genre_gen.cli.main",
-            "serve",
-            self.domain,
-            "--model",
-            f"{self.domain}={self.run}",
-        ]
-        return [*serve, "--store", f"sqlite:///{self.store}", "--port", str(self.port), *self._options]
+            return [part.replace(STORE, self.url) for part in self._command] + ["--port", str(self.port)]
+        serve = [sys.executable, "-m", "genre_gen.cli.main", "serve", self.domain, "--model", str(self.run)]
+        return [*serve, "--store", self.url, "--port", str(self.port), *UNLIMITED, *self._options]
 
     @property
     def pid(self) -> int:

@@ -104,3 +104,12 @@ async def open_streams(host: str, port: int, requests: list[bytes], at_once: int
         await asyncio.wait([stream.opened for stream in some if stream.opened is not None], timeout=10)
         streams += some
     return streams
+
+
+async def first_messages(streams: list[Stream], within: float) -> None:
+    """Wait until each stream that is open has a message, or some seconds have passed."""
+    limit = asyncio.get_running_loop().time() + within
+    while any(not stream.found and not stream.lost for stream in streams):
+        if asyncio.get_running_loop().time() > limit:
+            return
+        await asyncio.sleep(0.05)

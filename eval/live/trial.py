@@ -44,7 +44,7 @@ class Trial:
     @cached_property
     def library(self) -> Library:
         """Return the recommender, loaded in this process."""
-        return Library(self.run)
+        return Library.load(self.run)
 
     @contextmanager
     def server(self, *options: str, folder: Path | None = None, **others: Any) -> Iterator[Server]:

@@ -81,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 left_out.append(name)
             elif code := run(step, options.run, options.domain, options.out, options.quick, 60 * (3 * minutes + 2)):
                 failed.append(f"{name} ({code})")
+        claims(options.run, options.out, options.quick)
         say(f"left out: {', '.join(left_out) or 'nothing'}; failed: {', '.join(failed) or 'nothing'}")
         raise SystemExit(int(bool(failed)))
 
@@ -89,6 +90,12 @@ def done(out: Path, key: str, step: Step) -> bool:
     """Tell whether a part is in the folder of results."""
     file = out / f"live_{step.module}.json"
     return file.exists() and step.part in read(file).get(key, {}).get("parts", {})
+
+
+def claims(folder: Path, out: Path, quick: bool) -> None:
+    """Print what must be reached next to what was measured."""
+    command = [sys.executable, "-m", "eval.live.claims", str(folder), "--out", str(out)]
+    subprocess.run([*command, *(["--quick"] if quick else [])], timeout=60, check=False)
 
 
 def run(step: Step, folder: Path, domain: str, out: Path, quick: bool, seconds: float) -> int:

@@ -64,9 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, help="of one level [20; stated ones 60]")
     parser.add_argument("--highest", type=float, help="rate that the server bears, for overload without lists")
     with script(parser, arguments) as options:
-        found = measured(STEM, options).get("lists", {}).get("highest")
+        found = measured(STEM, options).get("lists", {})
         kept = Kept(options.out, options.run.name)
-        trial = LoadTrial(new_trial(options), options.seconds, options.highest or found, kept)
+        trial = LoadTrial(new_trial(options), options.seconds, options.highest or found.get("highest"), kept)
+        trial.best_goodput = found.get("best_goodput")
         bound = {name: lambda _, part=part: part(trial) for name, part in parts.items()}
         figures = measure(STEM, options, trial.trial, bound, markdown)
         pictures.load(figures, options.out / f"live_load_{options.run.name}.png")
@@ -79,6 +80,7 @@ class LoadTrial:
     def __init__(self, trial: Trial, seconds: float | None, highest: float | None, kept: Kept) -> None:
         """Hold them."""
         self.trial, self.highest, self.kept = trial, highest, kept
+        self.best_goodput: float | None = None
         self.stated_seconds = seconds or trial.size(60, 2)
         self.seconds = seconds or trial.size(20, 2)
 
@@ -100,8 +102,8 @@ def lists(load: LoadTrial) -> Row:
 
     start = load.rate(STATED["lists"])
     load.highest = highest(bears, start, known=within(levels[0], LIST_LIMIT), steps=load.trial.size(6, 1))
-    best = max([level["goodput"] for level in levels if within(level, LIST_LIMIT)], default=0.0)
-    return {"stated": stated, "levels": levels, "highest": load.highest, "best_goodput": best}
+    load.best_goodput = max([level["goodput"] for level in levels if within(level, LIST_LIMIT)], default=0.0)
+    return {"stated": stated, "levels": levels, "highest": load.highest, "best_goodput": load.best_goodput}
 
 
 def lists_level(load: LoadTrial, rate: float, seconds: float, *, keep: str = "") -> Row:
@@ -278,7 +280,7 @@ def overload(load: LoadTrial) -> Row:
     """Measure three times the highest rate."""
     rate = 3 * (load.highest or load.rate(STATED["lists"]))
     row = lists_level(load, rate, load.stated_seconds, keep="overload")
-    return {**row, "times": 3}
+    return {**row, "times": 3, "best_goodput": load.best_goodput}
 
 
 def peers(load: LoadTrial) -> Row:

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from eval.bench.results import record
 from eval.live import __main__ as everything
-from eval.live import changes, faults, freshness, hostile, load, replay, server
+from eval.live import changes, claims, faults, freshness, hostile, load, replay, server
 from eval.live.api import Api
 from eval.live.audience import LEAD, event_calls, list_calls, strangers, trained_users
 from eval.live.client import Outcome
@@ -146,3 +147,21 @@ def test_all_parts_of_the_scripts_are_in_the_order():
     for module in (load, freshness, changes, replay):
         name = module.__name__.rpartition(".")[2]
         assert any(step == name for step, _ in steps)
+
+
+def test_claims_are_compared_with_figures(tmp_path, run, capsys):
+    figures = {"lists": {"stale": 1, "tries": 5}, "push": {"ms": {"p99": 149.0}}}
+    record(tmp_path, "live_freshness", "movies", {"parts": figures}, "")
+    record(tmp_path, "live_faults", "movies", {"parts": {"clock": {"broken": 0}}}, "")
+    assert run(claims, tmp_path / "movies", "--out", tmp_path) == 1
+    text = capsys.readouterr().out
+    assert "| stale lists right after an event | at most 0.0 | 1.0 | no |" in text
+    assert "| event to pushed list, 99th percentile | at most 150.0 ms | 149.0 ms | yes |" in text
+    assert "| fault: clock | at most 0.0 | 0.0 | yes |" in text
+    assert "| fault: kills |  | not measured |  |" in text
+
+
+def test_a_figure_that_is_infinite_reaches_nothing(tmp_path, run, capsys):
+    record(tmp_path, "live_freshness", "movies", {"parts": {"push": {"ms": {"p99": float("inf")}}}}, "")
+    assert run(claims, tmp_path / "movies", "--out", tmp_path) == 1
+    assert "| none in time ms | no |" in capsys.readouterr().out

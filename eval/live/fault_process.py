@@ -18,7 +18,7 @@ from eval.live.api import Api, Event, event, listed
 from eval.live.audience import BATCH, Audience, event_calls, list_calls, strangers
 from eval.live.client import Outcome, Plan, fire
 from eval.live.library import Comparison, Library
-from eval.live.replay import as_of, by_user, logged_rows
+from eval.live.replay import as_of, by_user, logged_rows, queried
 from eval.live.server import Server, fresh_folder
 from eval.live.trial import Row, Trial
 from genre_gen.errors import GenreGenError
@@ -30,9 +30,9 @@ STOPS_WITHIN = 5.0
 DAY = 86_400.0
 
 
-def kills(trial: Trial) -> Row:
+def kills(trial: Trial, rounds: int | None = None) -> Row:
     """Kill the server under events; count acknowledged events that are lost or doubled, and lists that are wrong."""
-    rounds, rng = trial.size(50, 2), np.random.default_rng(trial.seed)
+    rounds, rng = rounds or trial.size(50, 2), np.random.default_rng(trial.seed)
     acknowledged: list[str] = []
     starts, found = [], Comparison()
     with fresh_folder() as folder:
@@ -90,10 +90,7 @@ def sent_id(request: bytes) -> str:
 
 def event_ids(store: Path) -> Counter[str]:
     """Return how often each event id is in a store."""
-    import sqlite3
-
-    with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as connection:
-        return Counter(row[0] for row in connection.execute("SELECT event_id FROM event"))
+    return Counter(row[0] for row in queried(store, "SELECT event_id FROM event"))
 
 
 def _compare_lists(

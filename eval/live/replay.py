@@ -17,6 +17,7 @@ import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,16 +69,24 @@ def keep_lists(kept: Kept, part: str, server: Server, outcome: Outcome, users: S
 
 def logged_rows(store: Path) -> Iterator[tuple[int, str, str, float, float | None]]:
     """Yield sequence number, user, item, time and rating of the events of a store, in order."""
-    with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as connection:
-        yield from connection.execute(
-            "SELECT event.seq, subject.user_id, event.item, event.happened, event.rating FROM event"
-            " JOIN subject ON subject.id = event.subject ORDER BY event.seq"
-        )
+    yield from queried(
+        store,
+        "SELECT event.seq, subject.user_id, name.text, event.happened, event.rating FROM event"
+        " JOIN subject ON subject.id = event.subject JOIN name ON name.id = event.item ORDER BY event.seq",
+    )
 
 
-def list_rows(store: Path) -> dict[str, Any]:
+def list_rows(store: Path) -> dict[str, list[str]]:
     """Return the items of each list that a store has kept, by the list's id."""
-    return {}
+    names = dict(queried(store, "SELECT id, text FROM name"))
+    rows = queried(store, "SELECT list_id, items FROM list")
+    return {list_id: [names[item] for item in np.frombuffer(packed, "<i4").tolist()] for list_id, packed in rows}
+
+
+def queried(store: Path, query: str) -> Iterator[Any]:
+    """Yield the rows of a query of a store, which may be in use."""
+    with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True, timeout=10)) as connection:
+        yield from connection.execute(query)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

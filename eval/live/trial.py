@@ -73,14 +73,17 @@ def new_trial_parser(doc: str | None, parts: Sequence[str]) -> argparse.Argument
     parser.add_argument("--domain", default="movies", help="name of the domain that is served")
     parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts), metavar="PART", help="[all]")
     parser.add_argument("--again", action="store_true", help="measure parts again that are in the folder of results")
-    parser.add_argument("--serve", nargs="*", default=[], metavar="OPTION", help="options of `genre-gen serve`")
+    parser.add_argument("--threads", type=int, help="of the served model [torch's number]")
+    parser.add_argument("--setting", action="append", default=[], metavar="KEY=VALUE", help="of the server")
     parser.add_argument("--seed", type=int, default=0)
     return parser
 
 
 def new_trial(options: argparse.Namespace) -> Trial:
     """Return the trial that the options describe."""
-    return Trial(options.run, options.domain, options.quick, options.serve, options.seed)
+    serve = [] if options.threads is None else ["--threads", str(options.threads)]
+    serve += [word for pair in options.setting for word in ("--set", pair)]
+    return Trial(options.run, options.domain, options.quick, serve, options.seed)
 
 
 Part = Callable[[Trial], Row]
@@ -112,7 +115,7 @@ def measure(
         say(f"{stem}: {name}")
         begin = time.monotonic()
         figures[name] = {**parts[name](trial), "seconds": round(time.monotonic() - begin, 1)}
-        content = {PARTS: figures, "machine": machine(), "quick": trial.quick}
+        content = {PARTS: figures, "machine": machine(), "served_with": list(trial.options), "quick": trial.quick}
         record(options.out, stem, key, content, markdown(figures))
     return figures
 

@@ -199,7 +199,7 @@ def push_delays(outcome: Outcome, users: Sequence[str], listeners: Sequence[str]
     for place, user in enumerate(users):
         if fulfilled[place]:
             seq = json.loads(outcome.bodies[place])["seq"]
-            arrived = [heard.at for heard in found[user] if heard.seq >= seq]
+            arrived = [heard.at for heard in found.get(user, []) if heard.seq >= seq]
             if arrived:
                 delays[place] = min(arrived) - outcome.intended[place]
     return delays

@@ -165,3 +165,18 @@ def test_a_figure_that_is_infinite_reaches_nothing(tmp_path, run, capsys):
     record(tmp_path, "live_freshness", "movies", {"parts": {"push": {"ms": {"p99": float("inf")}}}}, "")
     assert run(claims, tmp_path / "movies", "--out", tmp_path) == 1
     assert "| none in time ms | no |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "refused"),
+    [
+        (422, b"{}", True),
+        (500, b"{}", False),
+        (0, b"", False),
+        (200, b'{"accepted": 0, "rejected": [{"index": 0}]}', True),
+        (200, b'{"accepted": 1, "rejected": []}', False),
+        (200, b'{"items": []}', False),
+    ],
+)
+def test_a_hostile_request_is_refused_or_each_of_its_events(status, body, refused):
+    assert hostile.Answered(status, 0.0, body).refused == refused

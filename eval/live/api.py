@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import quote
 
+from genre_gen.errors import GenreGenError
+
 JSON = "application/json"
+BUSY = 503
 Event = dict[str, Any]
 
 
@@ -120,6 +124,18 @@ class Caller:
     def recommend(self, user: str, n: int = 10, **options: Any) -> Reply:
         """Ask for a list."""
         return self.call("POST", self.api.path("recommend"), {"user": user, "n": n, **options})
+
+    def items(self, user: str, n: int = 10, *, within: float = 10.0, **options: Any) -> list[str]:
+        """Return the items of a list; a server that is busy (503) is asked again for some seconds.
+
+        Raises:
+            GenreGenError: there is no list.
+        """
+        limit = time.monotonic() + within
+        while not (reply := self.recommend(user, n, **options)).ok:
+            if reply.status != BUSY or time.monotonic() > limit:
+                raise GenreGenError(f"no list for {user}: {reply.status} {reply.body[:300]!r}")
+        return listed(reply.body)[0]
 
     def events(self, events: Sequence[Event]) -> Reply:
         """Report events."""

@@ -101,7 +101,7 @@ def added(trial: Trial) -> Row:
                     raise GenreGenError(f"an item was refused: {reply.status} {reply.body[:300]!r}")
                 acks.append(1e3 * (time.perf_counter() - begin))
                 user = audience.users[place % len(audience.users)]
-                while item not in listed(caller.recommend(user, 1, include=[item]).body)[0]:
+                while item not in caller.items(user, 1, include=[item]):
                     if time.perf_counter() - begin > 10:  # noqa: PLR2004 it is not coming
                         raise GenreGenError(f"item {item} was not recommended in 10 s")
                 waits.append(1e3 * (time.perf_counter() - begin))
@@ -129,12 +129,12 @@ def withdrawn(trial: Trial) -> Row:
         ):
             for place in range(count):
                 user = audience.users[place % len(audience.users)]
-                item = listed(caller.recommend(user).body)[0][0]
+                item = caller.items(user)[0]
                 begin = time.perf_counter()
                 _set_available(server.api, caller, item, False)
                 acks.append(1e3 * (time.perf_counter() - begin))
                 for other in (user, *audience.users[:3]):
-                    broken += item in listed(caller.recommend(other).body)[0]
+                    broken += item in caller.items(other)
                     asked += 1
                 _set_available(server.api, caller, item, True)
             outcome = load.result()

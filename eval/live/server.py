@@ -22,6 +22,7 @@ from genre_gen.errors import GenreGenError
 
 READY = "/health/ready"
 STORE = "{store}"
+POLL = 0.05  # seconds between two questions whether it is ready
 UNLIMITED = ("--set", "rate=1000000", "--set", "burst=1000000")
 """Options without which the key of the load generator would be held to a rate."""
 _KEY = re.compile(r"\bgk_[\w-]+")
@@ -45,7 +46,7 @@ class Server:
         options: Sequence[str] = (),
         command: Sequence[str] | None = None,
         environment: Mapping[str, str] | None = None,
-        within: float = 120.0,
+        within: float = 300.0,
     ) -> None:
         """Choose a port; nothing is started yet.
 
@@ -127,7 +128,7 @@ class Server:
                 ended = f"ended with {self._process.poll()}" if not self.running else f"not ready in {self.within:g} s"
                 self.stop()
                 raise GenreGenError(f"the server {ended}; its last lines: {self.tail()}")
-            time.sleep(0.02)
+            time.sleep(POLL)
         taken = time.monotonic() - begin
         self.key = self.key or _first(_KEY.findall(self.log.read_bytes()[place:].decode("utf-8", "replace")))
         return taken

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-    from genre_gen.server.service import Service
 
     from genre_gen.recommender.recommender import Recommender
+    from genre_gen.server.service import Service
     from genre_gen.server.settings import ServerSettings
 
 

@@ -39,6 +39,8 @@ _HIDDEN = (
     (re.compile(r"\b(x-api-key|token|password|passwd|secret)(['\"]?\s*[=:]\s*['\"]?)[^\s\"'&,;…]+", re.I), r"\1\2…"),
     (re.compile(r"(://[^\s:/@]*:)[^\s/@]+@"), r"\1…@"),
 )
+# Each secret that these patterns find contains this, in JSON too: most lines do not, and need one look.
+_SUSPECT = re.compile(r"g[ks]_|bearer|basic|api-key|token|passw|secret|://", re.I)
 
 
 def redacted(text: str) -> str:
@@ -46,6 +48,15 @@ def redacted(text: str) -> str:
     for secret, instead in _HIDDEN:
         text = secret.sub(instead, text)
     return text
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): part for key, part in value.items()}
+    return list(value) if isinstance(value, (set, frozenset)) else redacted(str(value))
+
+
+_ENCODER = json.JSONEncoder(default=_plain)
 
 
 class JsonFormatter(logging.Formatter):
@@ -68,7 +79,8 @@ class JsonFormatter(logging.Formatter):
         entry |= getattr(record, "fields", {})
         if record.exc_info:
             entry["error"] = "".join(traceback.format_exception(*record.exc_info))
-        return json.dumps(_clean(entry), default=lambda value: redacted(str(value)))
+        line = _ENCODER.encode(entry)
+        return line if _SUSPECT.search(line) is None else _ENCODER.encode(_clean(entry))
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -31,7 +31,7 @@ def create_app(service: Service, settings: ServerSettings) -> FastAPI:
     if settings.docs:
         routers.append(server.docs)
     for router in routers:
-        app.include_router(router)
+        app.router.routes.extend(router.routes)  # without a prefix, so that each is found in one step
     metrics = attach(app, service)
     handle_errors(app)
     openapi.install(app, BODIES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 import uuid
 from collections.abc import Collection, Iterable, Mapping
@@ -93,9 +94,9 @@ def user_id(text: str) -> str:
 
 
 def new_id(now: float | None = None) -> str:
-    """Return a UUID of version 7, which begins with the time in milliseconds."""
+    """Return a UUID of version 7, which begins with the time in milliseconds; it is not a secret."""
     milliseconds = int((time.time() if now is None else now) * 1000)
-    number = (milliseconds << 80) | (uuid.uuid4().int & ((1 << 80) - 1))
+    number = (milliseconds << 80) | random.getrandbits(80)
     number = number & ~(0xF << 76) | (7 << 76)
     return str(uuid.UUID(int=number & ~(0x3 << 62) | (0x2 << 62)))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -14,7 +13,7 @@ from pydantic import ValidationError
 
 from genre_gen.errors import GenreGenError, UsageError
 from genre_gen.live.events import LiveEvent, check_event
-from genre_gen.server.context import DomainContext, iso, user_id
+from genre_gen.server.context import DomainContext, iso, new_id, user_id
 from genre_gen.server.errors import ApiError, of_validation
 from genre_gen.server.schemas import MAX_EVENTS, EventBody, EventsBody, seconds_of
 from genre_gen.store.events import Added, EventLog
@@ -91,7 +90,7 @@ class Events:
         if kind is None:
             raise UsageError(f"no type; give one of {', '.join(context.kinds.names)}")
         event = LiveEvent(
-            body.event_id or uuid.uuid4().hex,
+            body.event_id or new_id(now),
             user_id(body.user),
             user_id(body.item),
             kind,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from genre_gen.server.errors import ApiError
 
@@ -66,31 +66,36 @@ def check_content(request: Request) -> None:
 
 async def read_body(request: Request, limit: int) -> bytes:
     """Return the body of a request; raises ApiError 413 before more than ``limit`` bytes are held."""
-    given = _header(request, b"content-length")
-    declared = given or b"0"
+    declared = _header(request, b"content-length") or b"0"
     if not declared.isdigit() or len(declared) > 15 or int(declared) > limit:  # noqa: PLR2004 - Python refuses longer
         raise too_large(limit)
-    stream = request.stream()
-    first = await anext(stream, b"")
-    if given is not None and len(first) == int(declared):
-        return first
+    part, more = await _part(request)
+    if not more and len(part) <= limit:
+        return part
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            return await _rest(first, stream, limit)
+            return await _rest(request, part, limit)
     except TimeoutError:
         told = f"the body did not arrive within {BODY_SECONDS:g} seconds; send it at once"
         raise ApiError(408, "slow-body", told, headers={"Connection": "close"}) from None
 
 
-async def _rest(first: bytes, stream: AsyncIterator[bytes], limit: int) -> bytes:
-    parts, size = [first], len(first)
+async def _part(request: Request) -> tuple[bytes, bool]:
+    """Return the next part of a body, and whether there are more; raises ClientDisconnect."""
+    message = await request.receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    return message.get("body", b""), message.get("more_body", False)
+
+
+async def _rest(request: Request, part: bytes, limit: int) -> bytes:
+    parts, size, more = [part], len(part), True
+    while more and size <= limit:
+        part, more = await _part(request)
+        parts.append(part)
+        size += len(part)
     if size > limit:
         raise too_large(limit)
-    async for part in stream:
-        size += len(part)
-        if size > limit:
-            raise too_large(limit)
-        parts.append(part)
     return b"".join(parts)
 
 

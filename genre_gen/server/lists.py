@@ -17,7 +17,7 @@ from genre_gen.errors import BusyError, StoreError, UsageError
 from genre_gen.live.engine import Answer, Ask, Lane
 from genre_gen.live.view import View
 from genre_gen.recommender.answering import data_of
-from genre_gen.recommender.requests import Recommendation, Request, history_of
+from genre_gen.recommender.requests import Moment, Recommendation, Request, history_of
 from genre_gen.rules.settings import Rules
 from genre_gen.server import answers
 from genre_gen.server.context import DomainContext, check_names, is_available, iso, new_id, time_of_id, user_id
@@ -265,7 +265,7 @@ class Lists:
             log.warning("%d lists were not logged: %s", len(kept), problem)
 
 
-def history_from(entries: Sequence[str | HistoryEntry] | None, view: View, at: float | None) -> History | None:
+def history_from(entries: Sequence[str | HistoryEntry] | None, view: View, at: Moment | None) -> History | None:
     """Return the history that a request gives; None for an unknown user.
 
     Raises:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import re
 import sys
 import time
 import traceback
-import uuid
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -110,7 +110,9 @@ def set_up_logs(level: int = logging.INFO) -> None:
 
 def new_request_id(given: str | None = None) -> str:
     """Return the id that a client gave to a request if it is short and plain, else a new one."""
-    return given if given is not None and _ID.fullmatch(given) else uuid.uuid4().hex
+    if given is not None and _ID.fullmatch(given):
+        return given
+    return f"{random.getrandbits(128):032x}"
 
 
 class RequestLog:

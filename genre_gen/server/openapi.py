@@ -122,7 +122,8 @@ def install(app: FastAPI, bodies: list[type[BaseModel]]) -> None:
             schema = get_openapi(
                 title="GENRE", version=__version__, description=" ".join(DESCRIPTION.split()), routes=app.routes
             )
-            _, held = models_json_schema([(model, "validation") for model in (*bodies, Problem)], ref_template=_REF)
+            models: list[type[BaseModel]] = [*bodies, Problem]
+            _, held = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
             components = schema.setdefault("components", {})
             components["schemas"] = {**components.get("schemas", {}), **held["$defs"]}
             components["securitySchemes"] = {

@@ -11,11 +11,12 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from fastapi import APIRouter, Request
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
@@ -29,6 +30,7 @@ from genre_gen.server.service import DomainService, Service, unknown_domain
 
 JSON = "application/json"
 ID = re.compile(r"[^\x00-\x1f\x7f]{1,500}")
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 BODIES: list[type[BaseModel]] = []
 """The models of all bodies, for the documentation."""
 
@@ -70,6 +72,14 @@ class Call:
 Handler: TypeAlias = Callable[[Call], Awaitable[Any]]
 
 
+class _Route(APIRoute):
+    """A route whose endpoint takes the request as it is: nothing is injected or converted."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the endpoint."""
+        return self.endpoint
+
+
 def operation(router: APIRouter, method: str, path: str, declared: Operation) -> Callable[[Handler], Handler]:
     """Declare a route; the docstring of its handler is its documentation."""
     if declared.body is not None and declared.body not in BODIES:
@@ -92,6 +102,7 @@ def operation(router: APIRouter, method: str, path: str, declared: Operation) ->
             methods=[method],
             name=handler.__name__,
             operation_id=handler.__name__,
+            route_class_override=_Route,
             response_model=declared.answer,
             status_code=declared.status,
             **openapi.about(method, path, declared, handler.__doc__ or ""),
@@ -103,7 +114,7 @@ def operation(router: APIRouter, method: str, path: str, declared: Operation) ->
 
 def json_response(content: Any, status: int = 200) -> Response:
     """Return values as JSON in ASCII."""
-    return Response(json.dumps(content, separators=(",", ":"), allow_nan=False).encode(), status, media_type=JSON)
+    return Response(_ENCODER.encode(content).encode(), status, media_type=JSON)
 
 
 async def _admitted(request: Request, declared: Operation) -> Call:

@@ -151,11 +151,11 @@ def check_event(event: LiveEvent, kinds: Kinds, domain: Domain, now: float) -> N
     """
     kinds.settings(event.kind)
     check_time(event, now)
-    named = f"event {quoted(event.event_id)}"
-    if event.rating is None:
-        if kinds.needs_rating(event.kind):
-            raise UsageError(f"{named} is of kind {event.kind} and has no rating; add one, or give another kind")
+    if event.rating is None and not kinds.needs_rating(event.kind):
         return
+    named = f"event {quoted(event.event_id)}"  # written only where it may be needed: it takes microseconds
+    if event.rating is None:
+        raise UsageError(f"{named} is of kind {event.kind} and has no rating; add one, or give another kind")
     _check_number(event.rating, f"{named}: the rating")
     low, high = domain.rating_scale or (-math.inf, math.inf)
     if not low <= event.rating <= high and event.rating not in domain.data.not_rated:

@@ -57,6 +57,7 @@ def readings(service: Service, hub: PushHub) -> Iterator[Reading]:
         yield Reading("generation", "1 for the served model.", 1, (*label, ("generation", view.generation)))
         yield Reading("items", "Items of the catalog.", items, label)
         yield Reading("items_available", "Items that may be recommended.", available, label)
+        yield Reading("lists_unlogged", "Lists that the store did not take.", domain.lists.unlogged, label, counts=True)
     yield from _engine(service)
     writer = service.database.writer
     yield Reading("store_healthy", "1 if events can be stored.", float(writer.healthy))

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from eval.bench.results import read, record
 from eval.decoding import usual_way
-from eval.serving import catalog_parts, compiled, quantization, request_time
+from eval.serving import catalog_parts, compiled, late_items, quantization, request_time
 from genre_gen.errors import UsageError
 
 
@@ -167,3 +167,10 @@ def test_codes_of_several_tokens_are_distinct_and_each_level_has_its_own():
     assert len(np.unique(codes, axis=0)) == 300
     assert all(set(first).isdisjoint(second) for first, second in itertools.pairwise(codes.T.tolist()))
     assert catalog_parts.codes_of(5, 1).codes.ravel().tolist() == [0, 1, 2, 3, 4]
+
+
+def test_what_added_items_cost(tiny_model, tmp_path, run, entry):
+    assert run(late_items, "--quick", "--llm", tiny_model, "--out", tmp_path) == 0
+    found = entry(tmp_path / "late_items.json")
+    assert {"first", "one", "then a list", "5 at once", "one withdrawn"} < {*found["60"]} == {*found["90"]}
+    assert min(found["90"].values()) > 0

@@ -7,12 +7,15 @@ import logging
 import random
 import re
 import sys
+import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any, TextIO, TypeAlias
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -28,6 +31,8 @@ UNMATCHED = "unmatched"
 """The route of requests that no route matches; their paths are not logged, since they may hold anything."""
 GONE = 499
 """The status in logs and metrics of requests whose client left before the answer began."""
+
+_PAUSE, _MOST_LINES = 0.1, 10_000
 
 log = logging.getLogger(__name__)
 
@@ -98,9 +103,65 @@ def _clean(value: Any) -> Any:
     return [_clean(part) for part in value] if isinstance(value, (list, tuple, set)) else value
 
 
+class GatheringHandler(logging.Handler):
+    """Writes lines together, ten times a second, in a thread of its own, so that no request waits for the stream.
+
+    Warnings and errors are written at once, with the lines before them. If the stream takes nothing, the oldest lines
+    are dropped, and their number is written.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        """Write to a stream."""
+        super().__init__()
+        self._stream = stream
+        self._lines: deque[str] = deque()
+        self._dropped = 0
+        self._there, self._writing = threading.Event(), threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a record; the caller holds the handler's lock, which ``flush`` does not need."""
+        try:
+            self._lines.append(self.format(record))
+        except Exception:  # as the standard library does
+            self.handleError(record)
+            return
+        if len(self._lines) > _MOST_LINES:
+            self._lines.popleft()
+            self._dropped += 1
+        if record.levelno >= logging.WARNING:
+            self.flush()
+        elif not self._there.is_set():
+            self._there.set()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._write_often, name="log", daemon=True)
+                self._thread.start()
+
+    def flush(self) -> None:
+        """Write what was taken."""
+        with self._writing:
+            lines, dropped, self._dropped = [], self._dropped, 0
+            while self._lines:
+                lines.append(self._lines.popleft())
+            if dropped:
+                lines.append(
+                    json.dumps({"level": "warning", "logger": __name__, "message": f"{dropped} lines dropped"})
+                )
+            with suppress(OSError, ValueError):  # nobody reads, or it was closed
+                self._stream.write("".join(f"{line}\n" for line in lines))
+                self._stream.flush()
+
+    def _write_often(self) -> None:
+        while True:
+            self._there.wait()
+            time.sleep(_PAUSE)
+            self._there.clear()
+            self.flush()
+
+
 def set_up_logs(level: int = logging.INFO) -> None:
     """Send the logs of the whole process to stderr as JSON; requests are logged at INFO, of other packages warnings."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = GatheringHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]

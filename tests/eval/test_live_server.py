@@ -32,7 +32,6 @@ def test_no_acknowledged_event_is_lost_when_the_server_is_killed(saved):
 
 
 def test_lists_of_a_load_test_are_replayed(saved, tmp_path, run):
-    assert run(load, saved, "--quick", "--parts", "explanations", "--seconds", 1, "--out", tmp_path) == 0
     assert run(replay, saved, "--quick", "--out", tmp_path) == 1  # no lists were kept
     assert run(load, saved, "--quick", "--parts", "overload", "--seconds", 1, "--highest", 10, "--out", tmp_path) == 0
     (entry,) = read(tmp_path / "live_load.json").values()

@@ -4,12 +4,22 @@ import asyncio
 import io
 import json
 import logging
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genre_gen.server.logs import REQUEST_ID, JsonFormatter, RequestLog, new_request_id, redacted, set_up_logs
+from genre_gen.server import logs
+from genre_gen.server.logs import (
+    REQUEST_ID,
+    GatheringHandler,
+    JsonFormatter,
+    RequestLog,
+    new_request_id,
+    redacted,
+    set_up_logs,
+)
 
 KEY = "gk_abcd1234_" + "s3cr3t-" * 6 + "x"
 TOKEN = "gs_" + "QmFzZTY0-_" * 8
@@ -171,3 +181,57 @@ def test_the_whole_process_logs_json_to_stderr(capsys):
             logger.handlers[:], _ = handlers, logger.setLevel(level)
     first, second = (json.loads(line) for line in capsys.readouterr().err.splitlines())
     assert (first["message"], second["message"]) == ("ready", "key gk_abcd1234_…")
+
+
+class Slow(io.StringIO):
+    """Counts how often it is written."""
+
+    times = 0
+
+    def write(self, text):
+        self.times += 1
+        return super().write(text)
+
+
+def gathering(stream):
+    logger, handler = logging.Logger("gathering"), GatheringHandler(stream)
+    handler.setFormatter(JsonFormatter())
+    logger.addHandler(handler)
+    return logger, handler
+
+
+def test_lines_are_written_together_and_warnings_at_once():
+    stream = Slow()
+    logger, handler = gathering(stream)
+    for number in range(50):
+        logger.info("line %d", number)
+    logger.warning("now")
+    told = [json.loads(line)["message"] for line in stream.getvalue().splitlines()]
+    assert told == [*(f"line {number}" for number in range(50)), "now"]
+    assert stream.times < 50
+    logger.info("last")
+    handler.flush()
+    assert json.loads(stream.getvalue().splitlines()[-1])["message"] == "last"
+
+
+def test_lines_are_written_without_a_warning_too():
+    stream = io.StringIO()
+    logger, _ = gathering(stream)
+    logger.info("alone")
+    limit = time.monotonic() + 20
+    while not stream.getvalue() and time.monotonic() < limit:
+        time.sleep(0.01)
+    assert "alone" in stream.getvalue()
+
+
+def test_a_stream_that_takes_nothing_costs_the_oldest_lines(monkeypatch):
+    monkeypatch.setattr(logs, "_MOST_LINES", 3)
+    stream = io.StringIO()
+    logger, handler = gathering(stream)
+    with handler._writing:  # as if the stream did not return
+        for number in range(5):
+            logger.info("line %d", number)
+    handler.flush()
+    told = [json.loads(line)["message"] for line in stream.getvalue().splitlines()]
+    assert told[:3] == ["line 2", "line 3", "line 4"]
+    assert "2 lines dropped" in told[-1]

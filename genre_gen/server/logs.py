@@ -147,7 +147,7 @@ class GatheringHandler(logging.Handler):
                 lines.append(
                     json.dumps({"level": "warning", "logger": __name__, "message": f"{dropped} lines dropped"})
                 )
-            with suppress(OSError, ValueError):  # nobody reads, or it was closed
+            with suppress(OSError, ValueError):  # it is read by no process, or was closed
                 self._stream.write("".join(f"{line}\n" for line in lines))
                 self._stream.flush()
 

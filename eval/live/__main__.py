@@ -56,6 +56,7 @@ STEPS = (
     Step("faults", "stop", 1.5),
     Step("faults", "hostile", 1),
     Step("faults", "clock", 1),
+    Step("schema_fuzz", "fuzz", 6),
     Step("changes", "race", 9),
     Step("load", "peers", 3),
 )

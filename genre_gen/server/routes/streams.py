@@ -42,7 +42,7 @@ class StreamTokenBody(Body):
     """For whom a token is, and for how long."""
 
     user: Id
-    minutes: Annotated[float, Field(gt=0, le=MOST_MINUTES)] = 60.0
+    minutes: Annotated[float, Field(ge=0.05, le=MOST_MINUTES)] = 60.0
 
 
 class StreamTokenAnswer(BaseModel):

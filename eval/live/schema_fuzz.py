@@ -120,8 +120,8 @@ def _send(
 
         @chosen
         @given(case=operation.as_strategy(generation_mode=mode))
-        def send(case: Any, positive: bool = mode is GenerationMode.POSITIVE) -> None:
-            if positive:
+        def send(case: Any) -> None:
+            if case.meta.generation.mode is GenerationMode.POSITIVE:
                 _name(case, names, statuses.total())
             answer = case.call(headers=headers)
             statuses[answer.status_code] += 1

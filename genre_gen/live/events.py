@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,15 +152,18 @@ def check_event(event: LiveEvent, kinds: Kinds, domain: Domain, now: float) -> N
     check_time(event, now)
     if event.rating is None and not kinds.needs_rating(event.kind):
         return
-    named = f"event {quoted(event.event_id)}"  # written only where it may be needed: it takes microseconds
-    if event.rating is None:
-        raise UsageError(f"{named} is of kind {event.kind} and has no rating; add one, or give another kind")
-    _check_number(event.rating, f"{named}: the rating")
+    rating = event.rating
+    if rating is None:
+        raise UsageError(
+            f"event {quoted(event.event_id)} is of kind {event.kind} and has no rating; add one, or give another kind"
+        )
+    if isinstance(rating, bool) or not isinstance(rating, (int, float)) or not math.isfinite(rating):
+        raise UsageError(
+            f"event {quoted(event.event_id)}: the rating {quoted(rating)} is not a finite number; "
+            "give one, or leave it out"
+        )
     low, high = domain.rating_scale or (-math.inf, math.inf)
-    if not low <= event.rating <= high and event.rating not in domain.data.not_rated:
-        raise UsageError(f"{named}: the rating {event.rating:g} is off the scale; it runs from {low:g} to {high:g}")
-
-
-def _check_number(value: Any, what: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise UsageError(f"{what} {quoted(value)} is not a finite number; give one, or leave it out")
+    if not low <= rating <= high and rating not in domain.data.not_rated:
+        raise UsageError(
+            f"event {quoted(event.event_id)}: the rating {rating:g} is off the scale; it runs from {low:g} to {high:g}"
+        )

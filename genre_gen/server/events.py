@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from genre_gen.errors import GenreGenError, UsageError
 from genre_gen.live.events import LiveEvent, check_event
+from genre_gen.recommender.state import RecommenderState
 from genre_gen.server.context import DomainContext, iso, new_id, user_id
 from genre_gen.server.errors import ApiError, of_validation
 from genre_gen.server.schemas import MAX_EVENTS, EventBody, EventsBody, seconds_of
@@ -67,11 +68,11 @@ class Events:
         Raises:
             BusyError, StoreError: none of them was stored.
         """
-        now, refused = time.time(), list(rejected)
+        now, refused, state = time.time(), list(rejected), self._context.state
         events: list[LiveEvent] = []
         for index, body in bodies:
             try:
-                events.append(self._event(body, now))
+                events.append(self._event(body, now, state))
             except GenreGenError as problem:
                 refused.append({"index": index, "error": str(problem)})
         answer = {"accepted": 0, "duplicates": 0, "updated": 0, "rejected": refused, "seq": 0}
@@ -84,8 +85,8 @@ class Events:
         refused.sort(key=lambda each: each["index"])
         return answer
 
-    def _event(self, body: EventBody, now: float) -> LiveEvent:
-        """Return the event to store; raises UsageError."""
+    def _event(self, body: EventBody, now: float, state: RecommenderState) -> LiveEvent:
+        """Return the event to store; raises UsageError, UnknownItemError."""
         context, kind = self._context, body.type or self._context.kinds.default
         if kind is None:
             raise UsageError(f"no type; give one of {', '.join(context.kinds.names)}")
@@ -102,9 +103,9 @@ class Events:
             body.position,
             body.session,
         )
-        check_event(event, context.kinds, context.state.domain, now)
-        if context.settings.unknown_items == "reject" and event.item not in context.catalog:
-            context.catalog.row(event.item)  # raises, and says which catalog
+        check_event(event, context.kinds, state.domain, now)
+        if context.settings.unknown_items == "reject" and event.item not in state.catalog:
+            state.catalog.row(event.item)  # raises, and says which catalog
         return event
 
     def _applied(self, added: Added) -> None:

@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         }
         figures = measure("live_freshness", options, trial, parts, markdown)
         print(markdown(figures))
-        raise SystemExit(int(bool(figures.get("lists", {}).get("stale"))))
+        raise SystemExit(int("lists" in options.parts and bool(figures["lists"]["stale"])))
 
 
 @dataclass

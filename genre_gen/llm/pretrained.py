@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -87,8 +88,16 @@ class Pretrained:
         return _decoder(self.config, depth)
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield the weights by name, mapped, in the precision of the file."""
-        yield from self._weights.items()
+        """Yield the weights by name, in the precision of the file, from a mapping of their own.
+
+        What is read of a mapping counts as memory of the process as long as there is a tensor of it, and these may be
+        dropped.
+        """
+        weights: Mapping[str, Tensor] = self._weights
+        with suppress(OSError, ValueError):  # the folder is gone; what is mapped stays
+            weights = _weights(self.folder)
+        for name in self._weights:
+            yield name, weights[name]
 
     def load(self) -> PreTrainedModel:
         """Load the model with all of its layers."""

@@ -126,6 +126,17 @@ def test_it_is_rounded_when_it_is_loaded(saved, scheme):
     assert all(part.weight.dtype == torch.bfloat16 for part in linears) if scheme == "bf16" else not linears
 
 
+def test_a_fingerprint_reads_no_page_of_the_mapping_that_stays(loaded, tmp_path):
+    model = loaded.state.llm.pretrained
+    read = dict(model.named_parameters())
+    kept = model._weights
+    assert read.keys() == kept.keys()
+    assert all(torch.equal(value, kept[name]) for name, value in read.items())
+    assert not any(value.data_ptr() == kept[name].data_ptr() for name, value in read.items())
+    gone = Pretrained(tmp_path / "gone", model.config, kept)
+    assert all(torch.equal(value, kept[name]) for name, value in gone.named_parameters())
+
+
 def test_several_threads_load_it_once(loaded, monkeypatch):
     calls, load = [], Pretrained.load
 

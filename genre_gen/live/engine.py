@@ -33,6 +33,8 @@ Result = TypeVar("Result")
 SLOW_BATCH = 4
 """Asks of the slow lane that are answered together: one of them takes many passes, and nothing interrupts a batch."""
 LEAST_WAIT = 0.05
+MARGIN = 1.5
+"""How many times the expected wait an ask must have: a queue that just fits would answer half of its asks too late."""
 
 
 @dataclass(frozen=True)
@@ -247,7 +249,8 @@ class Engine:
         expected = running + lanes.expected(work.lane)
         if len(lanes.queues[work.lane]) >= lanes.most:
             return BusyError(f"{lanes.most} requests wait already; try again later", max(expected, LEAST_WAIT))
-        if now >= work.deadline or now + expected > work.deadline:
+        idle = not running and not lanes.queues[work.lane]  # a pace that was measured in a bad moment must not stay
+        if now >= work.deadline or (not idle and now + MARGIN * expected > work.deadline):
             left = max(0.0, work.deadline - now)
             told = f"an answer would take {expected:.2f} s and {left:.2f} s are left"
             return BusyError(f"{told}; try again later, or give more time", max(expected - left, LEAST_WAIT))
@@ -278,6 +281,8 @@ class Engine:
     def _loop(self, lanes: Lanes) -> None:
         while True:
             with self._work:
+                if lanes is self._lanes:
+                    self._busy_until = 0.0
                 while (lane := lanes.choose()) is None:
                     if self._closed or self._fatal is not None:
                         return
@@ -292,7 +297,7 @@ class Engine:
         """Do the work of a batch; an error outside of the work itself reaches its futures too, and ends the thread."""
         try:
             begin = self._clock()
-            batch = self._begun(taken, begin)
+            batch = self._begun(taken, begin, lanes.paces[lane].seconds(len(taken), len(taken)))
             if not batch:
                 return
             first, start = batch[0].work, time.perf_counter()
@@ -313,13 +318,17 @@ class Engine:
                 _fail(waiting.future, problem)
             raise
 
-    def _begun(self, taken: Sequence[Waiting], now: float) -> list[Waiting]:
-        """Return the work that is still wanted and in time."""
+    def _begun(self, taken: Sequence[Waiting], now: float, seconds: float) -> list[Waiting]:
+        """Return the work that is still wanted and in time; of several asks, also those that can end in time.
+
+        The batch is expected to take some seconds.
+        """
         batch = []
+        end = now + seconds if len(taken) > 1 else now
         for waiting in taken:
             if not waiting.future.set_running_or_notify_cancel():
                 self.stats.cancelled += 1
-            elif now > waiting.work.deadline:
+            elif end > waiting.work.deadline:
                 self.stats.late += 1
                 text = f"waited {now - waiting.since:.2f} s, beyond the deadline; try again later, or give more time"
                 waiting.future.set_exception(BusyError(text, LEAST_WAIT))

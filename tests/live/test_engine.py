@@ -210,11 +210,33 @@ def test_an_ask_is_refused_if_the_measured_pace_is_too_slow_for_it(start, model)
     model.shut(engine)
     with pytest.raises(BusyError, match=r"an answer would take 1\.00 s and 0\.90 s are left"):
         engine.ask(asked("a", deadline=0.9))
-    result_of = engine.ask(asked("b", deadline=1.1))
+    with pytest.raises(BusyError, match=r"an answer would take 1\.00 s and 1\.40 s are left"):
+        engine.ask(asked("a", deadline=1.4))  # it just fits, and the estimate is not that good
+    result_of = engine.ask(asked("b", deadline=1.6))
     with pytest.raises(BusyError, match=r"an answer would take 1\.50 s"):
-        engine.ask(asked("c", deadline=1.1))
+        engine.ask(asked("c", deadline=1.6))
     model.gate.set()
     result(result_of)
+
+
+def test_a_pace_of_a_bad_moment_does_not_refuse_everything(start, model):
+    engine = start(clock=lambda: 0.0)
+    engine._lanes.paces[Lane.FAST].measured(1, 100.0)
+    assert result(engine.ask(asked("a", deadline=1.0))).batch == 1  # nothing else waits: it is tried, and measured
+    assert result(engine.ask(asked("b", deadline=1.0))).batch == 1
+
+
+def test_asks_that_cannot_end_in_time_are_dropped_from_a_batch(start, model):
+    now = [0.0]
+    engine = start(clock=lambda: now[0])
+    model.shut(engine)
+    hasty, patient = engine.ask(asked("hasty", deadline=5.0)), engine.ask(asked("patient", deadline=50.0))
+    engine._lanes.paces[Lane.FAST].measured(2, 8.0)  # a batch of two takes 8 seconds
+    model.gate.set()
+    with pytest.raises(BusyError):
+        result(hasty)
+    assert result(patient).batch == 1
+    assert model.batches == [["patient"]]
 
 
 def test_overload_may_be_answered_without_the_language_model(start, model):

@@ -13,6 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from threadpoolctl import threadpool_limits
+
 from eval.bench.results import read, record
 from eval.bench.script import new_parser, say
 from eval.live.library import Library
@@ -133,7 +136,24 @@ def measured(stem: str, options: argparse.Namespace) -> dict[str, Row]:
 
 def machine() -> Row:
     """Return what figures depend on besides the code."""
-    return {"cores": os.cpu_count(), "python": platform.python_version(), "load_before": os.getloadavg()[0]}
+    return {
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "load_before": os.getloadavg()[0],
+        "product_gflops": product_speed(),
+    }
+
+
+def product_speed(rounds: int = 20) -> float:
+    """Return 10^9 operations a second of one thread, in the fastest of some products of the layers' size."""
+    rows, layer = np.ones((512, 576), np.float32), np.ones((576, 1536), np.float32)
+    best = float("inf")
+    with threadpool_limits(1):
+        for _ in range(rounds):
+            begin = time.perf_counter()
+            rows @ layer
+            best = min(best, time.perf_counter() - begin)
+    return 2 * rows.size * layer.shape[1] / best / 1e9
 
 
 def number(value: Any, digits: int = 1) -> str:

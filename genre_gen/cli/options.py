@@ -186,17 +186,23 @@ def check_minutes(minutes: float) -> float:
     return minutes
 
 
-def read_settings(domain: Domain, pairs: Sequence[str]) -> dict[str, Any]:
-    """Read KEY=VALUE pairs, which must be valid for the domain; a value is JSON if possible, else text."""
-    changes: dict[str, Any] = {}
+def key_values(pairs: Sequence[str], example: str) -> dict[str, Any]:
+    """Read the KEY=VALUE pairs of ``--set``; a value is JSON if possible, else text."""
+    values: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
-            raise UsageError(f"--set {pair}: write KEY=VALUE, such as training.epochs=3")
+            raise UsageError(f"--set {pair}: write KEY=VALUE, such as {example}")
         try:
-            changes[key] = json.loads(value)
+            values[key] = json.loads(value)
         except json.JSONDecodeError:
-            changes[key] = value
+            values[key] = value
+    return values
+
+
+def read_settings(domain: Domain, pairs: Sequence[str]) -> dict[str, Any]:
+    """Read KEY=VALUE pairs, which must be valid for the domain."""
+    changes = key_values(pairs, "training.epochs=3")
     try:
         domain.changed(changes, where=" ".join(f"--set {pair}" for pair in pairs))
     except ConfigError as problem:

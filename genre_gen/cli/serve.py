@@ -19,6 +19,7 @@ from genre_gen.cli.options import (
     ServedIn,
     SpokenLanguage,
     check_trained,
+    key_values,
     load,
     run_folder,
     show,
@@ -150,14 +151,7 @@ def _server_settings(given: dict[str, Any], pairs: list[str] | tuple[()]) -> Ser
     from genre_gen.server.settings import ServerSettings
 
     values = {name: value for name, value in given.items() if value is not None}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise UsageError(f"--set {pair}: write KEY=VALUE, such as timeout_ms=500")
-        try:
-            values[key] = json.loads(value)
-        except json.JSONDecodeError:
-            values[key] = value
+    values |= key_values(pairs, "timeout_ms=500")
     try:
         return ServerSettings(**values)
     except (ValidationError, ConfigError) as problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -83,15 +84,15 @@ def _row(near: sparse.csr_matrix, row: int) -> tuple[NDArray[np.int64], NDArray[
     return near.indices[part].astype(np.int64), near.data[part]
 
 
-class _Maker:
+class _Maker(ABC):
     """Makes codes; ``tokens`` are the new ones since it was made."""
 
     def __init__(self, trained: Codes, earlier: LateCodes) -> None:
         self.trained, self.tokens = trained, list[NewToken]()
         self._next = trained.vocabulary + len(earlier.tokens)
 
-    def code(self, item: Item, rows: NDArray[np.int64], weights: NDArray[np.float32]) -> Sequence[int]:
-        raise NotImplementedError
+    @abstractmethod
+    def code(self, item: Item, rows: NDArray[np.int64], weights: NDArray[np.float32]) -> Sequence[int]: ...
 
     def _new(self, name: str, like: NDArray[np.int64], weights: NDArray[np.float32]) -> int:
         self.tokens.append(NewToken(name, like, weights))

@@ -72,7 +72,7 @@ class LiveHistories:
         )  # fmt: skip
         self._default_strength = max(0, len(levels) - 1)
         had = [kind for kind in settings if kind.history]
-        self._alike = len(levels) == 1 and not any(kind.hides or kind.negative for kind in had)
+        self._uniform = len(levels) == 1 and not any(kind.hides or kind.negative for kind in had)
 
     def load(self, columns: EventColumns) -> None:
         """Add the stored events of a log at the start of a server: a million in seconds."""
@@ -153,10 +153,10 @@ class LiveHistories:
         ratings = records["rating"].copy()
         if domain.data.not_rated:
             ratings[np.isin(ratings, np.array(domain.data.not_rated, np.float32))] = np.nan
-        alike = self._alike and trained.hidden is None and bool(meaning.history[kinds].all())
+        uniform = self._uniform and trained.hidden is None and bool(meaning.history[kinds].all())
         times = records["happened"].copy() if self._timed else None
-        later = Steps(rows, times, ratings, None if alike else meaning.take(kinds))
-        strength = None if alike else self._strength(user)
+        later = Steps(rows, times, ratings, None if uniform else meaning.take(kinds))
+        strength = None if uniform else self._strength(user)
         steps = trained_steps(trained, strength, hides=self._hides, timed=self._timed).then(later)
         with_ratings = self._trained.ratings is not None
         made = settled(steps, domain.data.policies.duplicates, user, with_ratings=with_ratings)
